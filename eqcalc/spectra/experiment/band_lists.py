@@ -15,10 +15,11 @@ import numpy as np
 
 from eqcalc.facts import ComparedByValue
 from eqcalc.files import read_text
-from eqcalc.spectra.experiment.columns import check_untitled_axis, unit_in_header
+from eqcalc.spectra.experiment.columns import check_range, check_untitled_axis, unit_in_header
 from eqcalc.spectra.experiment.ordinates import check_kind, is_transmittance, ordinate
 from eqcalc.spectra.io.files import is_written_by_eqcalc, read_jcamp_file
 from eqcalc.spectra.io.jcamp import to_wavenumber
+from eqcalc.spectra.io.text import thousands_mark
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidFileError, InvalidInputError, file_path, located, number_in
 
@@ -32,7 +33,7 @@ _TITLES = {
     r"|wave ?length|wellenl|energ|^\W*(nm|[µμu]m|[TG]Hz|m?eV)\W*$",
     "name": r"mode|assign|symm|motion|label|species|descr|vibration|^name$",
 }
-#: Lowest band of a numbered list [cm⁻¹].
+#: Lowest band of a numbered list, and below the highest of any [cm⁻¹].
 _LOWEST = 10.0
 #: A number whose last digits are uncertain: 1746.01(3).
 _LAST_DIGITS = re.compile(r"(?<![\w.])(\d+(?:\.(\d+))?)\((\d{1,2})\)")
@@ -141,8 +142,11 @@ def read_bands(path: str | Path, kind: str | None = None) -> BandList:
     with located(file=path):
         text = read_text(path)
         if text.lstrip().startswith("##"):
-            return _from_jcamp(read_jcamp_file(path))
-        return _from_rows(*_rows(text), path.stem, kind)
+            bands = _from_jcamp(read_jcamp_file(path))
+        else:
+            bands = _from_rows(*_rows(text), path.stem, kind)
+        check_range(bands.position, infrared=True)  # those of Raman lists are shifts
+        return bands
 
 
 def _from_jcamp(spectrum: Spectrum) -> BandList:
@@ -150,6 +154,9 @@ def _from_jcamp(spectrum: Spectrum) -> BandList:
     ordinate(spectrum.unit, "unit of the values")
     # of a maximum, not of its baseline
     known = not is_transmittance(spectrum.unit) and bool(np.isfinite(spectrum.values).any())
+    if known and np.nanmin(spectrum.values) < 0.0:
+        least = float(np.nanmin(spectrum.values))
+        raise InvalidFileError(key="##PEAK TABLE", value=least, expected="intensities above zero")
     return BandList(
         spectrum.wavenumber,
         intensity=spectrum.values if known else None,
@@ -196,6 +203,8 @@ def _split(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
         rows = [(number, _after_name(line)) for number, line in lines]
     else:
         rows = [(number, _fields(line, delimiter, number)) for number, line in lines]
+    if mark := thousands_mark([[word.strip() for word in part] for _, part in rows]):
+        rows = [(number, [_unmarked(word, mark) for word in part]) for number, part in rows]
     if delimiter != ",":
         rows = [(number, [_point(word) for word in part]) for number, part in rows]
     least = min(len(part) for _, part in rows)
@@ -254,6 +263,11 @@ def _titles_of_names(rows: list[tuple[int, list[str]]]) -> list[str]:
     return [*["name"] * place, "position", *more]
 
 
+def _unmarked(word: str, mark: str) -> str:
+    """Return a word without the mark of thousands if it is a number."""
+    return word.replace(mark, "") if re.fullmatch(r"\s*[+-]?[\d.,]+\s*", word) else word
+
+
 def _point(word: str) -> str:
     """Return a word whose decimal comma is a point."""
     return re.sub(r"^\s*([+-]?\d*),(\d+)\s*$", r"\1.\2", word)
@@ -306,6 +320,13 @@ def _from_rows(
     if position is None or np.isnan(position).any():
         line = 1 if position is None else rows[int(np.argmax(np.isnan(position)))][0]
         raise InvalidFileError(key=f"line {line}", expected="position: a positive number")
+    if position.max() < _LOWEST:
+        raise InvalidFileError(
+            key="position",
+            value=float(position.max()),
+            expected=f"bands above {_LOWEST:g} cm⁻¹",
+            advice="do commas mark thousands? Write 1746 instead of 1,746",
+        )
     strengths = places["intensity"]
     if kind is not None and titles:
         other = r"raman|activ" if kind == "infrared" else r"km|infra|\bir"

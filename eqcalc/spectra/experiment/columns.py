@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from eqcalc.spectra.experiment.ordinates import is_quantity, states_quantity
 from eqcalc.spectra.io.jcamp import to_wavenumber
 from eqcalc.spectra.io.text import Table, averaged, parse_table
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.validation import InvalidFileError, file_path, located
+from eqcalc.validation import InvalidFileError, file_path, located, number_in
 
 #: Units of wavelengths, frequencies and energies, which are converted.
 _UNIT_OF_AXIS = re.compile(
@@ -40,8 +41,11 @@ _WAVENUMBER = re.compile(r"cm\^?[-−⁻]|1/cm|wave ?number|wellenzahl|raman ?sh
 _AXIS = re.compile(rf"{_WAVENUMBER.pattern}|frequency|shift|^ *x\b", re.IGNORECASE)
 #: Numbers that may be wavelengths in µm, and the highest wavenumber of near-infrared spectra.
 _MICROMETRES, _HIGHEST_WAVENUMBER = (0.7, 60.0), 13_500.0
-#: Lines of the shortest curve, of several in one file.
-_SHORTEST_BLOCK = 10
+#: Points of the shortest curve, of several in one file; up to how many are written in turn; how far
+#: they are apart, in relation to their range and to their noise, beyond a share of the points.
+_SHORTEST_CURVE, _MOST_IN_TURN, _APART, _ABOVE_NOISE, _MOSTLY = 10, 4, 0.05, 4.0, 0.95
+#: Highest wavenumber of vibrational spectra, with room for overtones in the visible.
+_HIGHEST = 1e5
 #: Columns of a spectrum with errors; wide tables are checked for several spectra.
 _FEW = 4
 #: Titles of columns that are not the spectrum, and of the one that is, beside others.
@@ -139,11 +143,30 @@ def check_untitled_axis(x: np.ndarray) -> None:
         )
 
 
+def check_range(wavenumber: np.ndarray, *, infrared: bool) -> None:
+    """Raise an error for wavenumbers that no vibrational spectrum has.
+
+    Those of a Raman spectrum are negative on the anti-Stokes side.
+    """
+    low, high = float(wavenumber.min()), float(wavenumber.max())
+    if low < 0.0 and infrared:
+        raise InvalidFileError(
+            key="wavenumber",
+            value=low,
+            expected="none below zero, as of infrared spectra",
+            advice="leave the lines below zero out",
+        )
+    if max(high, -low) > _HIGHEST:
+        value = high if high > -low else low
+        raise InvalidFileError(key="wavenumber", value=value, expected=f"below {_HIGHEST:g} cm⁻¹")
+
+
 def _check_one_spectrum(table: Table) -> None:
     """Raise an error for a table of several spectra: a time series or a map."""
     widths, first = [len(words) for words in table.words], table.first
     several = "a time series or a map, not one spectrum"
     advice = "write one spectrum, in two columns, to a file"
+    _check_thousands(table)
     headed = 2 <= widths[0] < min(widths[1:]) == max(widths)
     if headed or (table.n_columns > _FEW and len(set(widths)) > 1):
         # the line of wavenumbers has no number of its own
@@ -155,13 +178,17 @@ def _check_one_spectrum(table: Table) -> None:
     repeated = len(first) >= 4 * len(np.unique(first))
     back = np.diff(first) < 0.0
     mixed = table.n_columns > _FEW and 0.25 < back.mean() < 0.75
-    blocks = _blocks(first, table)
-    if blocks > 1:
+    if how := _several_curves(first, table.second):
+        raise InvalidFileError(f"several spectra, {how}", key="first column", advice=advice)
+    names = _names_of_curves(table)
+    if names:
         raise InvalidFileError(
-            f"its wavenumbers begin anew {blocks - 1} times: several spectra, one below the other",
-            key="first column",
+            f"the lines are of {len(names)} spectra: {', '.join(names)[:60]}",
+            key=f"line {table.rows[0].number}",
             advice=advice,
         )
+    if not table.header and table.n_columns == _FEW and _is_axis(table, 2):
+        raise InvalidFileError("two spectra side by side", key="columns 3 and 4", advice=advice)
     if table.n_columns > 2 and (repeated or mixed):
         problem = f"repeats {first[0]:g}: {several}" if repeated else "is not in order"
         raise InvalidFileError(
@@ -173,17 +200,86 @@ def _check_one_spectrum(table: Table) -> None:
         raise InvalidFileError(problem, key=f"line {table.rows[0].number}", advice=advice)
 
 
-def _blocks(x: np.ndarray, table: Table) -> int:
-    """Return the number of different curves that are written one below the other."""
+def _check_thousands(table: Table) -> None:
+    """Raise an error for thousands marked by the commas that separate the columns, too."""
+    long = [i for i, words in enumerate(table.words) if len(words) > 2]
+    pairs = [table.words[i][:2] for i in long]
+    form = r"[1-9]\d{0,2} \d{3}(\.\d*)?"
+    if not long or not all(re.fullmatch(form, " ".join(pair)) for pair in pairs):
+        return
+    joined = np.array(table.first)
+    joined[long] = [float("".join(pair)) for pair in pairs]
+    steps, back = np.diff(joined), np.diff(table.first)
+    if (np.all(steps > 0.0) or np.all(steps < 0.0)) and np.any(back * steps <= 0.0):
+        raise InvalidFileError(
+            "commas mark thousands and separate the columns",
+            key=f"line {table.rows[long[0]].number}",
+            value=table.rows[long[0]].text[:60],
+            expected="numbers without marks of thousands",
+            advice="write 1234.5 instead of 1,234.5, or enclose it in quotation marks",
+        )
+
+
+def _several_curves(x: np.ndarray, y: np.ndarray) -> str:
+    """Return how the points of different curves are written in one table, or an empty text.
+
+    Parts of a spectrum that overlap, scans that repeat it, and points in any order are one curve.
+    """
+    known = np.isfinite(y)
+    x, y = x[known], y[known]
     steps = np.diff(x)
     forward = np.sign(np.median(steps)) if len(steps) else 0.0
-    back = np.flatnonzero(forward * steps < -0.5 * np.ptp(x)) + 1
-    if not len(back) or np.diff([0, *back, len(x)]).min() < _SHORTEST_BLOCK:
-        return 1
-    mean, inverse = averaged(x, table.second)[1], np.unique(x, return_inverse=True)[1].ravel()
-    repeats = len(mean) < 0.75 * len(x)
-    same = np.allclose(table.second, mean[inverse], equal_nan=True)
-    return len(back) + 1 if repeats and not same else 1
+    back = np.flatnonzero(forward * steps < 0.0) + 1
+    parts = [*zip(np.split(x, back), np.split(y, back), strict=True)]
+    if min(len(part) for part, _ in parts) >= _SHORTEST_CURVE:
+        for i, (first, second) in enumerate(itertools.pairwise(parts)):
+            if _differ(first, second) or _differ(parts[0], parts[i + 1]):
+                return "one below the other"
+    order = np.argsort(x, kind="stable")
+    for n in range(2, _MOST_IN_TURN + 1):
+        in_turn = [(x[order[i::n]], y[order[i::n]]) for i in range(n)]
+        if len(x) < n * _SHORTEST_CURVE:
+            break
+        # lines that are not resolved are as rough with every second point
+        rough = _roughness(y[order]) > 2.0 * max(_roughness(values) for _, values in in_turn)
+        if rough and all(_differ(in_turn[0], other) for other in in_turn[1:]):
+            return f"the points of {n} in turn"
+    return ""
+
+
+def _differ(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> bool:
+    """Return whether two curves differ where both have values, by more than their noise."""
+    (xa, ya), (xb, yb) = (averaged(*curve) for curve in (first, second))
+    inside = (xb >= xa[0]) & (xb <= xa[-1])
+    if inside.sum() < max(_SHORTEST_CURVE, 0.5 * min(len(xa), len(xb))):
+        return False
+    squares = np.sort((yb - np.interp(xb, xa, ya))[inside] ** 2)
+    apart = np.sqrt(np.mean(squares[int(_MOSTLY * len(squares)) :]))  # bands are narrow
+    noise = max(_roughness(ya), _roughness(yb))
+    return bool(apart > max(_APART * max(np.ptp(ya), np.ptp(yb), apart), _ABOVE_NOISE * noise))
+
+
+def _roughness(y: np.ndarray) -> float:
+    """Return the standard deviation of white noise with the same second differences."""
+    return float(np.sqrt(np.mean(np.diff(y, 2) ** 2) / 6.0))
+
+
+def _names_of_curves(table: Table) -> list[str]:
+    """Return the names in a column of text that tell the lines of several curves apart."""
+    least = min(map(len, table.words))
+    for column in range(2, least):
+        names = [*dict.fromkeys(words[column] for words in table.words)]
+        many = _SHORTEST_CURVE * len(names) <= len(table.words)
+        if len(names) > 1 and many and all(number_in(name) is None for name in names):
+            return names
+    return []
+
+
+def _is_axis(table: Table, column: int) -> bool:
+    """Return whether a column rises or falls from line to line."""
+    values = table.numbers((column,), "a number", missing=(column,))[:, 0]
+    steps = np.diff(values)
+    return bool((steps > 0.0).all() or (steps < 0.0).all())
 
 
 def _header_statements(header: tuple[str, ...]) -> dict[str, str]:
@@ -225,7 +321,7 @@ def _columns_of_spectrum(table: Table) -> tuple[int, int, list[str]]:
     if known and found and several:
         shifts = [i for i in found if re.search(r"shift", titles[i], re.IGNORECASE)]
         place = (shifts or found)[0]
-    if not known or len(titles) <= _FEW:
+    if not known or len(titles) == 2:
         values = place + 1 if place + 1 < table.n_columns else place - 1
         return place, values, titles if known else []
     others = [i for i in range(len(titles)) if i > place] or [place - 1]

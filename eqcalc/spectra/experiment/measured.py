@@ -12,11 +12,12 @@ from scipy.ndimage import median_filter
 from scipy.signal import fftconvolve
 
 from eqcalc.files import read_text
-from eqcalc.spectra.experiment.columns import read_table
+from eqcalc.spectra.experiment.columns import check_range, read_table
 from eqcalc.spectra.experiment.ordinates import (
     TRANSMITTANCE,
     check_kind,
     is_absorbance,
+    is_infrared,
     is_transmittance,
     ordinate,
     states_quantity,
@@ -93,6 +94,10 @@ def read_measured(
     with located(file=path):
         if "file" in spectrum.provenance:  # not written by eqcalc
             spectrum = _of_known_unit(spectrum, unit)
+            check_range(
+                spectrum.wavenumber,
+                infrared=is_infrared(spectrum.unit, spectrum.provenance.get("DATATYPE", "")),
+            )
         return _converted(spectrum, limits)
 
 

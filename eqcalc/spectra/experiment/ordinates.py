@@ -75,7 +75,8 @@ _KNOWN = (
     ),
 )
 #: Kinds of spectra that are compared, and names that do not say the kind.
-_VIBRATIONAL = r"infra-?red|\bir\b|ft-?ir|raman|vibration|tera-?hertz|\bthz\b"
+_INFRARED = r"infra-?red|\bir\b|ft-?ir"
+_VIBRATIONAL = rf"{_INFRARED}|raman|vibration|tera-?hertz|\bthz\b"
 _UNSAID = (
     r"(optical|absor\w*|transm\w*|experimental|measured)? *(spectr\w+|peak ?table|data|unknown)?"
 )
@@ -115,25 +116,34 @@ def states_quantity(text: str) -> bool:
 
 def is_quantity(text: str) -> bool:
     """Return whether a text names a quantity that can be compared, arbitrary units included."""
-    return _quantity(text) != ""
+    return _known(text) is not None
 
 
 def is_transmittance(unit: str) -> bool:
     """Return whether a unit is a transmittance, as a fraction or in percent."""
-    return _quantity(unit) == "transmittance"
+    return _known(unit) is TRANSMITTANCE
 
 
 def is_absorbance(unit: str) -> bool:
     """Return whether a unit is a decadic absorbance."""
-    return _quantity(unit) == "absorbance"
+    known = _known(unit)
+    return known is not None and known.name == "absorbance"
 
 
-def _quantity(text: str) -> str:
-    """Return the name of the quantity of a unit, or an empty text."""
+def is_infrared(unit: str, kind: str) -> bool:
+    """Return whether a unit or the kind of a spectrum is of infrared absorption."""
+    known = _known(unit)
+    of_unit = known is not None and known.spectroscopy == "infrared"
+    of_kind = re.search(_INFRARED, kind, re.IGNORECASE) and "raman" not in kind.lower()
+    return of_unit or bool(of_kind)
+
+
+def _known(text: str) -> Ordinate | None:
+    """Return the quantity of a unit, None if it cannot be compared."""
     try:
-        return ordinate(text).name
+        return ordinate(text)
     except InvalidInputError:
-        return ""
+        return None
 
 
 def check_kind(text: str, key: str) -> None:

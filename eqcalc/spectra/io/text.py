@@ -2,12 +2,14 @@
 """Text of other programs: its lines, and the numbers in its columns.
 
 Numbers have a decimal point or a decimal comma, columns are separated by
-blanks, tabs, semicolons or (with decimal points) commas. The convention of a file is inferred from
-all of its lines; ambiguous files are an error.
+blanks, tabs, semicolons or (with decimal points) commas. Thousands may be marked. The convention of
+a file is inferred from all of its lines; ambiguous files are an error.
 """
 
 from __future__ import annotations
 
+import csv
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,13 @@ _COLUMN_MARK = re.compile(r"[;,\t]")
 #: A percent sign after the last number of a line.
 _PERCENT = re.compile(r"(?<=\d) ?%\s*$")
 _COMMA_BESIDE_BLANK = re.compile(r",\s|\s,")
+#: A field between commas that has one itself.
+_QUOTED_COMMA = re.compile(r'(?:^|,)\s*"[^",]*,[^"]*"\s*(?:,|$)')
+#: Marked thousands: 1'234.5 and 1 234,5 with blanks that do not break; 1,234.5; 1.234,5.
+_MARKED = re.compile(r"(?<![\d.,])\d{1,3}(?:['’\u00a0\u202f\u2009]\d{3})+(?!\d)")
+_ENGLISH = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
+_GERMAN = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?")
+_DIGITS = re.compile(r"[+-]?[\d.,]+(?:[eEdD][+-]?\d+)?")
 _FOOTER = re.compile(r"\s*(###|##END\b|>{3}|\[[A-Za-z][\w .-]*\]\s*$)")
 #: A line of text after a table, or the end of a file of DOS; a value that is missing is none.
 _TEXT = re.compile(r"\s*(?!(?:nan|inf)\w*\b)[A-Za-z]{2}|\x1a", re.IGNORECASE)
@@ -164,12 +173,15 @@ def split_table(lines: Iterable[tuple[int, str]], comments: str = "#") -> Table:
     """
     header: list[str] = []
     rows: list[Row] = []
+    lines = list(lines)
+    fields = any(_QUOTED_COMMA.search(line) and _starts_with_number(line) for _, line in lines)
     for number, line in lines:
         content, _, comment = line.partition("#")
         titles = _COLUMN_MARK.search(content) and not _starts_with_number(content.strip())
         if not rows and titles:
             content, comment = line, ""  # a number sign in titles of columns
-        content = _PERCENT.sub("", _unquoted(content)).strip()
+        content = _PERCENT.sub("", _unquoted(content, fields))
+        content = _MARKED.sub(lambda match: re.sub(r"\D", "", match[0]), content).strip()
         if content and content[0] in comments:
             content, comment = "", line.strip()
         content = content.strip(",;") and content  # cells of a spreadsheet that are all empty
@@ -177,6 +189,7 @@ def split_table(lines: Iterable[tuple[int, str]], comments: str = "#") -> Table:
             rows.append(Row(number, content))
         elif not rows:
             header += [part.strip() for part in (content, comment) if part.strip()]
+    rows = _without_thousands(rows)
     decimal_comma = _has_decimal_commas(rows)
     return Table(rows, [_columns(row, decimal_comma) for row in rows], tuple(header))
 
@@ -187,14 +200,53 @@ def averaged(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ascending, np.bincount(inverse.ravel(), y) / counts
 
 
-def _unquoted(line: str) -> str:
-    """Return a line without quotation marks; commas between quoted fields separate."""
+def _unquoted(line: str, fields: bool) -> str:
+    """Return a line without quotation marks; commas between quoted fields are semicolons.
+
+    All that separate fields are, where those with commas of another meaning are quoted.
+    """
+    if fields and ";" not in line and "\t" not in line:
+        try:
+            return ";".join(next(csv.reader([line], skipinitialspace=True), []))
+        except csv.Error:  # far too long
+            pass
     return re.sub(r'"\s*,\s*"', ";", line).replace('"', "")
+
+
+def _without_thousands(rows: list[Row]) -> list[Row]:
+    """Return rows without the marks of thousands."""
+    if not any("," in row.text for row in rows):
+        return rows
+    parts = [_SEPARATOR.split(row.text) for row in rows]
+    if any(len(part) < 2 for part in parts):
+        return rows  # commas separate the columns
+    mark = thousands_mark(parts)
+    return [row._replace(text=row.text.replace(mark, "")) for row in rows] if mark else rows
+
+
+def thousands_mark(lines: Sequence[Sequence[str]]) -> str:
+    """Return the comma or point that marks thousands in the words of lines, or an empty text.
+
+    It is one where nothing else can be meant: in numbers with both marks, 1,234.5, or of one column
+    in which smaller ones have none.
+    """
+    words = [[word if _DIGITS.fullmatch(word) else "" for word in line] for line in lines]
+    for comma, point, form in ((",", ".", _ENGLISH), (".", ",", _GERMAN)):
+        marked = [word for line in words for word in line if comma in word]
+        if not marked or not all(map(form.fullmatch, marked)):
+            continue
+        columns = itertools.zip_longest(*words, fillvalue="")
+        some = any(len({comma in word for word in column if word}) == 2 for column in columns)
+        if any(point in word for word in marked) or (
+            some and any(point in word for line in words for word in line)
+        ):
+            return comma
+    return ""
 
 
 def _starts_with_number(text: str) -> bool:
     """Return whether the first column is a number, with commas of either meaning."""
-    parts = _SEPARATOR.split(text, maxsplit=1)[0].rstrip(",").split(",")
+    parts = _SEPARATOR.split(text.replace('"', "").strip(), maxsplit=1)[0].rstrip(",").split(",")
     return all(number_in(part) is not None for part in parts)
 
 
@@ -211,7 +263,7 @@ def _has_decimal_commas(rows: list[Row]) -> bool:
     if not separating:
         for row in rows:
             if "." in row.text:
-                raise row.error("decimal commas alone or decimal points alone")
+                raise row.error("decimal commas alone or decimal points alone, thousands unmarked")
         return True
     if others:
         row = min(separating, others, key=len)[0]

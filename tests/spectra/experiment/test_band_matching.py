@@ -22,6 +22,9 @@ POSITIONS = [900.0, 1100.0, 1450.0, 2950.0]
         ("900 10\n1100 60\n1450 30\n2950 120\n", "", True),
         ("900,0\t10\n1100,0\t60\n1450,0\t30\n2950,0\t120\n", "", True),
         ("900;10\n1100;60\n1450;30\n2950;120\n", "", True),
+        ("900.0\t10\n1,100.0\t60\n1,450.0\t30\n2,950.0\t120\n", "", True),
+        ('cm-1,km/mol\n900,10.0\n"1,100",60.0\n"1,450",30.0\n"2,950",120.0\n', "km/mol", True),
+        ("900,0;10\n1.100,0;60\n1.450,0;30\n2.950,0;120\n", "", True),
         ("wavenumber,km/mol\n900,10\n1100,60\n1450,30\n2950,120\n", "km/mol", True),
         ("cm-1\tRaman activity\n900\t10\n1100\t60\n1450\t30\n2950\t120\n", "Å⁴/amu", True),
         (
@@ -44,6 +47,28 @@ def test_lists_of_text(tmp_path, text, unit, intensities):
     else:
         assert found.intensity is None
     assert (found.names != ()) == ("mode" in text)
+
+
+PEAKS = (
+    "##TITLE=x\n##JCAMP-DX=4.24\n##DATA TYPE=INFRARED PEAK TABLE\n##XUNITS=1/CM\n"
+    "##YUNITS=ABSORBANCE\n##NPOINTS=2\n##PEAK TABLE=(XY..XY)\n{}\n##END=\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (PEAKS.format("1746.0,-1\n2843.1,0.5"), "##PEAK TABLE"),
+        (PEAKS.format("-1746.0,1\n2843.1,0.5"), "wavenumber"),
+        ("nu1 a1 2782.5(3) 12\nnu2 a1 4294967296(1) 8\n", "wavenumber"),
+        ("wavenumber;km/mol\n1,746;12\n2,782;10\n", "position"),  # 1746 or 1.746
+    ],
+)
+def test_values_that_no_band_has_are_refused(tmp_path, text, key):
+    path = tmp_path / "m.txt"
+    path.write_text(text)
+    with refused(InvalidFileError, file=path, key=key):
+        read_bands(path)
 
 
 def test_a_quotation_mark_ends_with_its_line(tmp_path):

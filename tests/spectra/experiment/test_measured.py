@@ -184,9 +184,9 @@ def test_csv_with_a_header(tmp_path):
     ],
 )
 def test_wavelengths_and_frequencies_become_wavenumbers(tmp_path, header, factor, power):
-    path = write(tmp_path / "m.txt", [2.5, 3.0], [1.0, 2.0], header=header)
+    path = write(tmp_path / "m.txt", [250.0, 300.0], [1.0, 2.0], header=header)
     found = read_measured(path)
-    expected = factor * np.array([2.5, 3.0]) ** power
+    expected = factor * np.array([250.0, 300.0]) ** power
     np.testing.assert_allclose(found.wavenumber, np.sort(expected), rtol=1e-8)
     np.testing.assert_array_equal(found.values, [1.0, 2.0] if power > 0 else [2.0, 1.0])
 
@@ -457,6 +457,104 @@ def test_columns_without_titles_are_told_apart_or_refused(tmp_path):
     with refused(file=path, key="first column") as caught:
         read_measured(path)
     assert "several spectra" in caught.value.problem
+
+
+def curve(nu, *bands):
+    return 0.02 + sum(h / (1.0 + ((nu - c) / w) ** 2) for c, w, h in bands)
+
+
+FIRST, SECOND = ((1700.0, 20.0, 0.8), (2950.0, 40.0, 0.5)), ((1100.0, 20.0, 0.6), (3400.0, 99.0, 1))
+
+
+def points(x, y):
+    return [f"{a:.2f}\t{b:.5f}\n" for a, b in zip(x, y, strict=True)]
+
+
+def in_turn(*tables):
+    return [line for lines in zip(*tables, strict=True) for line in lines]
+
+
+def test_two_curves_in_one_file_are_refused(tmp_path):
+    """However they are written: told apart by nothing, averages of them would be a third."""
+    path, nu, other = tmp_path / "m.txt", np.linspace(400, 4000, 601), np.linspace(405, 3990, 450)
+    noise = 0.01 * np.random.default_rng(0).normal(size=601)
+    first, second = points(nu, curve(nu, *FIRST)), points(nu, curve(nu, *SECOND))
+    elsewhere = points(other, curve(other, *SECOND))
+    tables = {
+        "on one grid": first + second,
+        "on two grids": first + elsewhere,
+        "with noise": points(nu, curve(nu, *FIRST) + noise) + elsewhere,
+        "back and forth": first + second[::-1],
+        "of other strength": first + points(nu, 1.5 * curve(nu, *FIRST)),
+        "of a part": first + elsewhere[100:250],
+        "under titles": ["cm-1\tA\n", *first, "\n", *second],
+        "in turn": in_turn(first, second),
+        "in turn, shifted": in_turn(first, points(nu + 1.5, curve(nu + 1.5, *SECOND))),
+        "three in turn": in_turn(first, second, points(nu, 0.5 * curve(nu, *FIRST))),
+    }
+    for table in tables.values():
+        path.write_text("".join(table))
+        with refused(InvalidFileError, file=path, key="first column") as caught:
+            read_measured(path)
+        assert "several spectra" in caught.value.problem
+    named = [line.replace("\n", f"\tsample {i}\n") for i in "ab" for line in first]
+    path.write_text("cm-1\tA\tsample\n" + "".join(named))
+    with refused(InvalidFileError, file=path, key="line 2"):
+        read_measured(path)
+    path.write_text("".join(a[:-1] + "\t" + b for a, b in zip(first, second, strict=True)))
+    with refused(InvalidFileError, file=path, key="columns 3 and 4"):
+        read_measured(path)
+
+
+def test_what_is_one_curve_however_it_is_written(tmp_path):
+    path, nu = tmp_path / "m.txt", np.linspace(400.0, 4000.0, 601)
+    rng = np.random.default_rng(0)
+    y, order = curve(nu, *FIRST), rng.permutation(601)
+    lines = rng.exponential(size=601) ** 3  # as of a gas, not resolved
+    scans = [points(nu, y + 0.002 * rng.normal(size=601)) for _ in range(2)]
+    for table in (
+        points(nu[order], y[order]),
+        points(nu[:320], y[:320]) + points(nu[300:], 1.1 * y[300:]),
+        points(nu[300:], y[300:]) + points(nu[:320], y[:320]),
+        scans[0] + scans[1][::-1],
+        points(nu, lines),
+        points(nu, y + 0.004 * (-1.0) ** np.arange(601)),  # of detectors with two readouts
+        points(nu[::30], y[::30]),
+        points(np.round(nu, -1), y),
+    ):
+        path.write_text("".join(table))
+        assert 20 < len(read_measured(path)) <= 601
+
+
+def test_negative_wavenumbers_are_those_of_raman_spectra(tmp_path):
+    x = np.arange(-600.0, 600.0, 2.0)
+    for header in ("Raman shift (cm-1)\tcounts\n", "", "cm-1\tintensity\n"):
+        path = write(tmp_path / "m.txt", x, curve(x, *FIRST), header=header)
+        assert read_measured(path).wavenumber[0] == -600.0
+    with refused(InvalidFileError, file=path, key="wavenumber", value=-600.0):
+        read_measured(path, unit="absorbance")
+    for header in ("cm-1\tAbsorbance\n", "DATA TYPE\tINFRARED SPECTRUM\n"):
+        path = write(tmp_path / "m.txt", x, curve(x, *FIRST), header=header)
+        with refused(InvalidFileError, file=path, key="wavenumber", value=-600.0):
+            read_measured(path)
+    path = write(tmp_path / "m.txt", 1e6 * x, curve(x, *FIRST), header="cm-1\tcounts\n")
+    with refused(InvalidFileError, file=path, key="wavenumber", value=-6e8):
+        read_measured(path)
+
+
+def test_commas_of_thousands_that_separate_columns_too_are_refused(tmp_path):
+    rows = "".join(f"{x:,.1f},{0.5 + x / 4000:.3f}\n" for x in np.arange(990.0, 1010.0, 2.0))
+    (tmp_path / "a.csv").write_text(rows)
+    with refused(InvalidFileError, file=tmp_path / "a.csv", key="line 6"):
+        read_measured(tmp_path / "a.csv")
+
+
+def test_a_background_before_the_sample_is_not_the_spectrum(tmp_path):
+    x = np.arange(600.0, 700.0)
+    text = "".join(f"{a},1.0,{a / 1000}\n" for a in x)
+    (tmp_path / "a.csv").write_text(f"Wavenumber,Background,Absorbance\n{text}")
+    read = read_measured(tmp_path / "a.csv")
+    assert read.values == pytest.approx(x / 1000) and read.label == "absorbance"
 
 
 @pytest.mark.parametrize("tail", ["End of data", "Scans: 32\nResolution: 4", "\x1a", "# done"])

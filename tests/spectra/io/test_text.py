@@ -39,6 +39,25 @@ def test_decimal_marks_and_separators(text):
     assert table.header == ()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "600.25\t0.0\n602.5\t-0.125\n1,404.0\t0.0015\n",
+        "600.25;0.0\n602.5;-0.125\n1,404;0.0015\n",
+        '600.25,0.0\n602.5,-0.125\n"1,404.0",0.0015\n',
+        '"600.25","0.0"\n"602.5","-0.125"\n"1,404","0.0015"\n',
+        "600,25\t0,0\n602,5\t-0,125\n1.404,0\t0,0015\n",
+        "600,25;0,0\n602,5;-0,125\n1\u202f404,0;0,0015\n",
+        "600.25 0.0\n602.5 -0.125\n1'404.0 0.0015\n",
+        "600.25\t0.0\n602.5\t-0.125\n1’404\t0.0015\n",
+    ],
+)
+def test_marks_of_thousands(text):
+    table = parse_table(text)
+    assert table.first.tolist() == WAVENUMBERS
+    assert table.second.tolist() == VALUES
+
+
 def test_integers_between_commas_are_two_columns():
     table = parse_table("600,25\n601,3\n")
     assert table.first.tolist() == [600.0, 601.0]
@@ -51,7 +70,9 @@ def test_integers_between_commas_are_two_columns():
         ("600,25,0,0\n601,25,0,5\n", 1, "600,25,0,0"),  # 600.25 and 0, or four columns
         ("x,y\n600,25,1\n601,25,2\n", 2, "600,25,1"),
         ("600,25\t0,5\n601,25\t0.5\n", 2, "601,25\t0.5"),
-        ("1,600.25 0.5\n1,601.25 0.6\n", 1, "1,600.25 0.5"),  # groups of thousands
+        ("1,600\t0.5\n1,601\t0.6\n", 1, "1,600\t0.5"),  # 1600 or 1.6
+        ("600,250\t0.500\n601,250\t0.625\n", 1, "600,250\t0.500"),
+        ("1,600.25 0.5\n1,601.25 0,6\n", 1, "1,600.25 0.5"),
         ("600,25\t0,5\n601,25\t0,5\n602,5\n", 3, "602,5"),
     ],
 )
