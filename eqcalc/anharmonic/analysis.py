@@ -19,6 +19,7 @@ from eqcalc.anharmonic.configuration_interaction import (
     levels_in,
     vibrational_states,
 )
+from eqcalc.anharmonic.degeneracy import degenerate_levels, localised
 from eqcalc.anharmonic.modal_basis import (
     Expansion,
     ModalBasis,
@@ -181,8 +182,9 @@ def anharmonic_spectrum(
     -------
     AnharmonicSpectrum
         Errors are *basis*, the change of each wavenumber by the last quantum added to the basis;
-        *nodes*, by fewer nodes in terms of two modes; and *coupling*, by leaving out
-        the terms of three modes, if there are any and not all terms.
+        *nodes*, by fewer nodes in terms of two modes; *coupling*, by leaving out the terms of
+        three modes, if there are any and not all terms; and *symmetry*, half of the splitting of
+        degenerate fundamentals, which are at their mean.
 
     Raises
     ------
@@ -211,24 +213,26 @@ def anharmonic_spectrum(
     hamiltonian = solver.hamiltonian()
     end = treatment.upper or max(_HIGHEST, float(wavenumber.max()))
     size = (treatment.quanta, end)
-    states = vibrational_states(hamiltonian, *size)
+    degenerate = degenerate_levels(modes)
+    states = vibrational_states(hamiltonian, *size, degenerate)
     population = _population(states.energies, temperature)
     lower, upper, moments = _transitions(solver, states, population)
-    used, places = np.unique(np.concatenate([[0], lower, upper]), return_inverse=True)
+    ends = np.concatenate([[0], lower, upper, *states.partners]).astype(int)
+    used, places = np.unique(ends, return_inverse=True)
     states, population = states.selected(used), population[used]
-    lower, upper = np.split(places[1:], 2)
+    lower, upper = places[1 : len(lower) + 1], places[len(lower) + 1 :][: len(upper)]
     levels = corrected_levels(hamiltonian, states)
     order = np.argsort(levels[upper] - levels[lower], kind="stable")
     gap = (levels[upper] - levels[lower])[order]
     order = order[(gap > 0.0) & (gap <= end)]
     lower, upper, moments = lower[order], upper[order], moments[order]
     transitions = levels[upper] - levels[lower]
-    variants = {
-        "basis": levels_in(hamiltonian, states, treatment.quanta - 1, end),
-        "nodes": levels_in(solver.hamiltonian(coarse=True), states, *size),
+    variants = _variants(solver, states, treatment, end, degenerate)
+    errors = {
+        name: np.abs(other[upper] - other[lower] - transitions) for name, other in variants.items()
     }
-    if len(triples) > 1:  # a molecule of three modes has no terms of more
-        variants["coupling"] = levels_in(solver.hamiltonian(highest=2), states, *size)
+    if degenerate:
+        errors["symmetry"] = np.hypot(states.splitting[lower], states.splitting[upper])
     scaled = moment_derivatives(moments, transitions)
     dipole = polarizability = None
     if "dipole" in kept:
@@ -249,10 +253,7 @@ def anharmonic_spectrum(
         initial=[named[i] for i in lower],
         zero_point_energy=float(levels[0] + expansion.reference[0]),
         rotational_constants=rotational_constants(modes),
-        errors={
-            name: np.abs(other[upper] - other[lower] - transitions)
-            for name, other in variants.items()
-        },
+        errors=errors,
         provenance=_provenance(
             modes,
             evaluator,
@@ -389,10 +390,13 @@ def principal_frame(modes: NormalModes) -> np.ndarray:
 
 
 def treated_modes(modes: NormalModes, at_rest: Collection[int] = ()) -> NormalModes:
-    """Return modes without those at rest, in the axes of ascending moments of inertia."""
+    """Return modes without those at rest, in the axes of ascending moments of inertia.
+
+    Degenerate ones are localised (:func:`~eqcalc.anharmonic.degeneracy.localised`).
+    """
     active = [k for k in range(len(modes)) if k not in at_rest]
     axes = principal_frame(modes)
-    return NormalModes(
+    found = NormalModes(
         positions=centred(modes.positions, modes.masses) @ axes,
         masses=modes.masses,
         eigenvalues=modes.eigenvalues[active],
@@ -400,6 +404,7 @@ def treated_modes(modes: NormalModes, at_rest: Collection[int] = ()) -> NormalMo
         rigid=modes.rigid @ axes,
         residual=modes.residual,
     )
+    return localised(found)
 
 
 def model_surface(
@@ -506,6 +511,26 @@ def _leading(states: States, f: int, active: Sequence[int]) -> list[Configuratio
         quanta = {active[k]: int(excited[k]) for k in excited.nonzero()[0]}
         result.append(Configuration(quanta, float(weights[c])))
     return result
+
+
+def _variants(
+    solver: Solver,
+    states: States,
+    treatment: Treatment,
+    end: float,
+    degenerate: Sequence[Sequence[int]],
+) -> dict[str, np.ndarray]:
+    """Return the levels of the states in lesser treatments, by what these lack."""
+    whole = solver.hamiltonian()
+    lesser = {"basis": (whole, treatment.quanta - 1)}
+    lesser["nodes"] = (solver.hamiltonian(coarse=True), treatment.quanta)
+    # a molecule of three modes has no terms of more
+    if treatment.coupling == 3 and states.configurations.shape[1] > 3:
+        lesser["coupling"] = (solver.hamiltonian(highest=2), treatment.quanta)
+    return {
+        name: levels_in(hamiltonian, states, quanta, end, degenerate)
+        for name, (hamiltonian, quanta) in lesser.items()
+    }
 
 
 def _population(energies: np.ndarray, temperature: float) -> np.ndarray:

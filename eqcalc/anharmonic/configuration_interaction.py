@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
 
+from eqcalc.anharmonic.degeneracy import partners
 from eqcalc.anharmonic.modal_basis import Expansion, ModalBasis, Modes, expanded
 from eqcalc.anharmonic.rotation_coupling import (
     TENSOR,
@@ -97,15 +98,40 @@ class States:
         ``[n_configurations, n_modes]``.
     vectors
         Coefficients of the configurations, ``[n_configurations, n_states]``.
+    partners
+        States of one degenerate level, which have its mean energy, with half of the splitting by
+        the truncated surface, cm⁻¹.
     """
 
     energies: np.ndarray
     configurations: np.ndarray
     vectors: np.ndarray
+    partners: Mapping[tuple[int, ...], float] = field(default_factory=dict)
 
     def selected(self, which: np.ndarray) -> States:
         """Return some of the states."""
-        return States(self.energies[which], self.configurations, self.vectors[:, which])
+        place = {f: i for i, f in enumerate(which.tolist())}
+        partners = {
+            tuple(place[f] for f in found): half
+            for found, half in self.partners.items()
+            if place.keys() >= set(found)
+        }
+        return States(self.energies[which], self.configurations, self.vectors[:, which], partners)
+
+    def averaged(self, levels: np.ndarray) -> np.ndarray:
+        """Return levels of the states, ``[n_states]``, those of partners at their mean."""
+        levels = levels.copy()
+        for found in self.partners:
+            levels[list(found)] = levels[list(found)].mean()
+        return levels
+
+    @property
+    def splitting(self) -> np.ndarray:
+        """Half of the splitting of each state from its partners, ``[n_states]``, cm⁻¹."""
+        result = np.zeros(len(self.energies))
+        for found, half in self.partners.items():
+            result[list(found)] = half
+        return result
 
     def overlaps(self, other: States) -> np.ndarray:
         """Return the overlaps with states in a part of the configurations, ``[n, n_other]``."""
@@ -148,7 +174,12 @@ def self_consistent_rotations(
     return rotations
 
 
-def vibrational_states(hamiltonian: Hamiltonian, quanta: int, upper: float) -> States:
+def vibrational_states(
+    hamiltonian: Hamiltonian,
+    quanta: int,
+    upper: float,
+    degenerate: Sequence[Sequence[int]] = (),
+) -> States:
     """Return the states up to an energy above the ground state.
 
     Parameters
@@ -159,13 +190,26 @@ def vibrational_states(hamiltonian: Hamiltonian, quanta: int, upper: float) -> S
         Largest sum of quanta of a configuration.
     upper
         Highest energy above the ground state, cm⁻¹.
+    degenerate
+        Modes of each degenerate level (:mod:`~eqcalc.anharmonic.degeneracy`). States with a part in
+        one are joined, and turned into single quanta of one mode each as far as possible.
     """
     rows = all_configurations(len(hamiltonian.bases), quanta, len(hamiltonian.bases[0]) - 1)
     full = hamiltonian.matrix(rows)
     # the ground configuration lies above the ground state
     highest = float(full[0, 0]) + upper
     energies, vectors = eigh(full, subset_by_value=(-np.inf, highest), overwrite_a=True)
-    return States(energies, rows, vectors)
+    split: dict[tuple[int, ...], float] = {}
+    for level in degenerate:
+        single = [
+            int(np.flatnonzero((rows.sum(axis=1) == 1) & (rows[:, k] == 1))[0]) for k in level
+        ]
+        for found in partners(energies, vectors[single]):
+            left, _, right = np.linalg.svd(vectors[np.ix_(single, found)])
+            vectors[:, found] = vectors[:, found] @ (left @ right).T
+            split[tuple(found)] = 0.5 * float(np.ptp(energies[found]))
+            energies[found] = energies[found].mean()
+    return States(energies, rows, vectors, split)
 
 
 def outer_correction(hamiltonian: Hamiltonian, states: States) -> np.ndarray:
@@ -343,18 +387,24 @@ class Solver:
 
 def corrected_levels(hamiltonian: Hamiltonian, states: States) -> np.ndarray:
     """Return the energies with those of the configurations outside of the basis, cm⁻¹."""
-    return states.energies + outer_correction(hamiltonian, states)
+    return states.averaged(states.energies + outer_correction(hamiltonian, states))
 
 
-def levels_in(hamiltonian: Hamiltonian, states: States, quanta: int, upper: float) -> np.ndarray:
+def levels_in(
+    hamiltonian: Hamiltonian,
+    states: States,
+    quanta: int,
+    upper: float,
+    degenerate: Sequence[Sequence[int]] = (),
+) -> np.ndarray:
     """Return the energies of the same states in another Hamiltonian or basis, cm⁻¹.
 
     The same state is that of the largest overlap; nan if its square is below one half.
     """
-    found = vibrational_states(hamiltonian, quanta, upper)
+    found = vibrational_states(hamiltonian, quanta, upper, degenerate)
     overlaps = states.overlaps(found) ** 2
     levels = corrected_levels(hamiltonian, found.selected(np.argmax(overlaps, axis=1)))
-    return np.where(overlaps.max(axis=1) > 0.5, levels, np.nan)
+    return states.averaged(np.where(overlaps.max(axis=1) > 0.5, levels, np.nan))
 
 
 def _inverse_inertia(

@@ -86,3 +86,33 @@ class CarbonDioxide(Molecule):
 
     def dipole(self, r):
         return 0.6 * r[:, 0] - 0.3 * (r[:, 1] + r[:, 2])
+
+
+class Tetrahedron(Molecule):
+    """Methane, or with three atoms bound ammonia: Morse bonds and angles that soften as they grow.
+
+    Parameters
+    ----------
+    bound
+        Number of hydrogen atoms.
+    """
+
+    def __init__(self, bound: int) -> None:
+        corners = torch.tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+        arms = 1.09 / np.sqrt(3.0) * corners[:bound].to(torch.float64)
+        self.numbers = torch.tensor([6, *[1] * bound])
+        self.masses = np.array([12.0, *[1.0078250319] * bound])
+        self.equilibrium = torch.cat([torch.zeros((1, 3), dtype=torch.float64), arms])
+
+    def energy(self, r):
+        bond = r[:, 1:] - r[:, :1]
+        length = bond.norm(dim=-1)
+        morse = 1.0 - torch.exp(-1.9 * (length - 1.09))
+        direction = bond / length[..., None]
+        i, j = np.triu_indices(bond.shape[1], 1)
+        bend = (direction[:, i] * direction[:, j]).sum(-1) + 1.0 / 3.0
+        stretched = length[:, i] + length[:, j] - 2.18
+        return 4.7 * (morse**2).sum(-1) + (bend**2 * (1.6 - 1.5 * stretched)).sum(-1)
+
+    def dipole(self, r):
+        return 0.1 * (r[:, 1:] - r[:, :1]).sum(1)
