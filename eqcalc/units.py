@@ -15,6 +15,7 @@ than 1e-8, far below any other error.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass
@@ -233,6 +234,7 @@ _ATOMIC = ("a.u.", "a.u", "au", "atomic_unit", "atomic_units", "atomic units", "
 _COMPONENT = re.compile(r"_[xyz]{1,2}$", re.IGNORECASE)
 
 
+@functools.lru_cache(maxsize=1000)
 def known_spelling(text: str, like: str) -> str | None:
     """Return the unit that a text of another program is, as known here; None if it is none.
 

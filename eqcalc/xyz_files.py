@@ -74,7 +74,8 @@ _COUNTED = 3
 #: Units of coordinates in comments, and after the number of atoms.
 _UNIT = r"(bohrs?|a\.?u\.?|atomic[ _]units?|nm|angstroms?|angs?|å)(?!\w)\W*"
 _UNIT_IN_COMMENT = re.compile(
-    r"(?<!energy )(?<!dipole )\b(?:units?|coord(?:inate)?s?|positions?|geometry)\W*"
+    r"(?<!energy )(?<!dipole )\b(?:(?:(?:pos|length|distance|coord)[a-z]*[_ -])?units?"
+    r"|coord(?:inate)?s?|positions?|geometry)\W*"
     r"(?:(?:are )?in\W+)?" + _UNIT,
     re.IGNORECASE,
 )

@@ -26,6 +26,7 @@ from eqcalc.units import (
     cell_polarizability,
     common_units,
     conversion_factor,
+    known_spelling,
     unit_in_name,
 )
 from eqcalc.validation import InvalidInputError, one_of
@@ -166,15 +167,17 @@ class Interpretation:
 
     def _factor(self, meaning: str, key: str, units: Mapping[str, str]) -> float:
         """Return the conversion factor to internal units; 1 for a unit that is not known."""
-        stated = (self.units.get(meaning), units.get(key or meaning), self.units_by_key.get(key))
-        unit = next(filter(None, (*stated, self.usual_units.get(meaning))), None)
-        if unit is not None and (meaning, unit) in self._factors:
-            return self._factors[meaning, unit]
         if meaning == "permittivity":
             return 1.0  # relative to that of the vacuum
         name = DERIVED.get(meaning, meaning)
         internal = "Å" if meaning == "positions" else quantity(name).unit
-        self._check_name(meaning, key, unit, internal)
+        of_file = units.get(key or meaning) or self.units_by_key.get(key)
+        if of_file:
+            of_file = known_spelling(of_file, internal) or of_file
+        unit = self.units.get(meaning) or of_file or self.usual_units.get(meaning)
+        if unit is not None and (meaning, unit) in self._factors and of_file in (None, unit):
+            return self._factors[meaning, unit]
+        self._check_name(meaning, key, unit, of_file, internal)
         unit = unit or unit_in_name(key, internal)[1]
         problem, advice = (
             "not stated by the file",
@@ -197,9 +200,11 @@ class Interpretation:
         )
         return 1.0
 
-    def _check_name(self, meaning: str, key: str, unit: str | None, internal: str) -> None:
-        """Note a key whose name says another unit than the stated one, or a mean over atoms."""
-        said = unit_in_name(key, internal)[1]
+    def _check_name(
+        self, meaning: str, key: str, unit: str | None, of_file: str | None, internal: str
+    ) -> None:
+        """Note a file or key whose name says another unit than the used one, or a mean."""
+        said = of_file or unit_in_name(key, internal)[1]
         try:
             same = unit is None or said is None or abs(conversion_factor(said, unit) - 1.0) < 1e-3
         except UnitError:
@@ -208,7 +213,7 @@ class Interpretation:
             self._faults.setdefault(
                 f"{meaning}, {key}",
                 InvalidInputError(
-                    f"the name of the key {key} says {said}",
+                    f"the {'file' if of_file else 'key'} says {said} of {key or meaning}",
                     key=f"units.{meaning}",
                     value=unit,
                     expected=str(said),

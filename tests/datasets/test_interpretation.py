@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
 from eqcalc.datasets import ConversionError, Dataset, convert
+from eqcalc.molecules import IgnoredInputWarning
 from eqcalc.units import convert as convert_unit
 from eqcalc.validation import SeveralInputsError
 from tests.errors import refused
@@ -81,6 +82,44 @@ def test_names_of_keys_say_units(tmp_path):
     path.write_text(path.read_text().replace("E_kcal_mol", "e_per_atom_eV"))
     with refused(key="keys.energy", value="e_per_atom_eV"):
         run(path, keys={**keys, "energy": "e_per_atom_eV"})
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        'units="dipole:D;energy:Hartree"',
+        'units="dipole: Debye; energy: Ha"',
+        'units="dipole=D, energy=hartree"',
+        """units='{"dipole": "D", "energy": "Hartree"}'""",
+        "dipole_unit=D energy_units=Hartree",
+        "unit_dipole=debye unit_energy=a.u.",
+    ],
+)
+def test_units_that_a_comment_states_are_obeyed_or_contradict(tmp_path, stated):
+    path = tmp_path / "a.xyz"
+    lengths = {"": 1.0, "length_unit=bohr": 0.529177210903, "units: positions: bohr": 0.529177}
+    for other, length in lengths.items():
+        if "units: " in other and "units=" in stated:
+            continue
+        scaled = [Atoms(a.symbols, a.positions / length) for a in waters(4)]
+        info = f'dipole="0 0 1.85" {stated} {other} energy=-76.'
+        path.write_text("".join(text(a, f"{info}{i}") for i, a in enumerate(scaled)))
+        record = run(path).dataset[0]
+        assert record.labels["dipole"][2] == pytest.approx(1.85 * 0.20819433)
+        assert record.labels["energy"] == pytest.approx(-76.0 * 27.211386)
+        assert record.positions == pytest.approx(next(waters(1)).positions, abs=1e-5)
+    run(path, units={"dipole": "D"})
+    with refused(key="units.dipole", value="e*Å", expected="D", file=path):
+        run(path, units={"dipole": "e*Å"})
+
+
+def test_units_that_are_not_understood_are_told(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text(
+        "".join(text(a, f"energy=-2000.{i} units=metal") for i, a in enumerate(waters(4)))
+    )
+    with pytest.warns(IgnoredInputWarning, match="metal"):
+        run(path, units={"energy": "eV"})
 
 
 def test_an_archive_with_keys_of_its_own_is_described_at_once(tmp_path):

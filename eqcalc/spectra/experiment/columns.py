@@ -44,8 +44,8 @@ _MICROMETRES, _HIGHEST_WAVENUMBER = (0.7, 60.0), 13_500.0
 #: Points of the shortest curve, of several in one file; up to how many are written in turn; how far
 #: they are apart, in relation to their range and to their noise, beyond a share of the points.
 _SHORTEST_CURVE, _MOST_IN_TURN, _APART, _ABOVE_NOISE, _MOSTLY = 10, 4, 0.05, 4.0, 0.95
-#: Highest wavenumber of vibrational spectra, with room for overtones in the visible.
-_HIGHEST = 1e5
+#: Beyond the wavenumber of any vibration and its overtones [cm⁻¹].
+_HIGHEST = 1e6
 #: Columns of a spectrum with errors; wide tables are checked for several spectra.
 _FEW = 4
 #: Titles of columns that are not the spectrum, and of the one that is, beside others.
