@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, ground_state_magnetic_moments
 from ase.io.formats import UnknownFileTypeError
 from numpy.typing import ArrayLike
 
@@ -54,6 +54,10 @@ ATOMIC_CHARGE_KEYS = ("initial_charges",)
 _UNPAIRED_KEYS = ("unpaired_electrons", "unpaired", "uhf", ".uhf")
 #: Names of the spin: 2S + 1, or under "spin" also 2S, whichever fits the number of electrons.
 SPIN_KEYS = ("multiplicity", "mult", "spin_multiplicity", "spin", *_UNPAIRED_KEYS)
+#: Neutral molecules with two unpaired electrons in their ground state, though Lewis structures or
+#: even numbers of electrons suggest none (Huber and Herzberg, Constants of Diatomic Molecules,
+#: 1979; CH2: Herzberg and Johns, J. Chem. Phys. 54, 2276 (1971)).
+_TRIPLETS = ("O2", "S2", "OS", "HN", "FN", "B2", "Si2", "CH2")
 #: Charges closer than this [e] are equal; sums of partial charges have rounding errors.
 _SAME_CHARGE = 1e-6
 #: Rounding error [e] of each of several computed charges.
@@ -164,7 +168,8 @@ def unpaired_electrons(atoms: Atoms, chosen: int | None = None) -> int:
     """Return the number of unpaired electrons of an isolated molecule.
 
     It is that of the method, or that which the atoms state by their initial magnetic moments,
-    ``atoms.info["multiplicity"]`` or ``atoms.info["spin"]``, or the least possible, 0 or 1.
+    ``atoms.info["multiplicity"]`` or ``atoms.info["spin"]``, or that of the ground state of an atom
+    or of a molecule such as O2, or the least possible, 0 or 1.
 
     Parameters
     ----------
@@ -185,7 +190,7 @@ def unpaired_electrons(atoms: Atoms, chosen: int | None = None) -> int:
         raise InvalidInputError(
             key=f"charge of {atoms.symbols}", value=charge, expected="that of whole electrons"
         )
-    stated = dict(_stated_spins(atoms, electrons))
+    stated = dict(_stated_spins(atoms, electrons)) or _ground_state(atoms, charge)
     if chosen is not None:
         stated = {"unpaired_electrons": float(chosen), **stated}
     if not stated:
@@ -198,7 +203,8 @@ def unpaired_electrons(atoms: Atoms, chosen: int | None = None) -> int:
                 key=key,
                 value=number,
                 expected=f"{second:g} unpaired electrons, as {other} says",
-                advice="set unpaired_electrons of a method that has it, or remove the wrong one",
+                advice="set unpaired_electrons of a method that has it, remove the wrong one, or "
+                "state the multiplicity of an excited state with the atoms",
             )
     if number < 0 or number > electrons or number % 2 != electrons % 2:
         raise InvalidInputError(
@@ -211,6 +217,17 @@ def unpaired_electrons(atoms: Atoms, chosen: int | None = None) -> int:
     return int(number)
 
 
+def _ground_state(atoms: Atoms, charge: float) -> dict[str, float]:
+    """Return the number of unpaired electrons of what has more than the least possible one."""
+    if round(charge) or atoms.pbc.any():
+        return {}
+    if len(atoms) == 1:
+        number = float(ground_state_magnetic_moments[atoms.numbers[0]])
+    else:
+        number = 2.0 * (atoms.get_chemical_formula("hill") in _TRIPLETS)
+    return {f"the ground state of {atoms.symbols}": number} if number > 1.0 else {}
+
+
 def stated_unpaired_electrons(atoms: Atoms) -> int | None:
     """Return the number of unpaired electrons that an isolated molecule states, if it does."""
     states = bool(_named(atoms.info, SPIN_KEYS)) or np.any(atoms.get_initial_magnetic_moments())
@@ -218,9 +235,10 @@ def stated_unpaired_electrons(atoms: Atoms) -> int | None:
 
 
 def open_shell(atoms: Atoms) -> dict[str, int]:
-    """Return the entry of ``atoms.info`` that states a spin above the least possible one."""
+    """Return the entry of ``atoms.info`` that states an open shell, or a singlet instead of one."""
     unpaired = unpaired_electrons(atoms)
-    return {"multiplicity": unpaired + 1} if unpaired > 1 else {}
+    stated = unpaired > 1 or (unpaired == 0 and _ground_state(atoms, total_charge(atoms)))
+    return {"multiplicity": unpaired + 1} if stated else {}
 
 
 def _stated_spins(atoms: Atoms, electrons: int) -> Iterable[tuple[str, float]]:

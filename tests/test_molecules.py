@@ -217,6 +217,21 @@ def test_the_least_number_of_unpaired_electrons_is_the_default(water):
 
 
 @pytest.mark.parametrize(
+    ("symbols", "expected"),
+    [("O2", 2), ("SO", 2), ("NH", 2), ("N2", 0), ("CO", 0), ("NO", 1), ("O", 2), ("N", 3)],
+)
+def test_ground_states_that_are_not_singlets_are_known(symbols, expected):
+    atoms = Atoms(symbols)
+    atoms.positions[:, 2] = 1.2 * np.arange(len(atoms))
+    assert unpaired_electrons(atoms) == expected
+    if expected > 1:  # no method of closed shells
+        with refused(key="unpaired_electrons", value=float(expected % 2)):
+            unpaired_electrons(atoms, expected % 2)
+        atoms.info["multiplicity"] = expected % 2 + 1
+        assert unpaired_electrons(atoms, expected % 2) == expected % 2
+
+
+@pytest.mark.parametrize(
     ("said", "expected"),
     [({"multiplicity": 3}, 2), ({"spin": 2}, 2), ({"spin": 3}, 2), ({"spin": 1}, 0)],
 )

@@ -234,7 +234,10 @@ def _from_formula(text: str) -> Atoms:
         atoms.set_masses(isotope_masses(atoms, {"H": "D"}))
         return atoms
     if text in _MOLECULES:
-        return molecule(text)
+        atoms = molecule(text)
+        if "_s1" in text:  # a singlet that is not the ground state
+            atoms.info["multiplicity"] = 1
+        return atoms
     try:
         found = _same_composition(text)
     except (KeyError, ValueError):

@@ -67,6 +67,8 @@ def test_radicals_are_refused():
         predict("CH3")
     with refused(key="molecule"):
         predict("H2O", charge=1)
+    with refused(key="molecule", value="O2"):  # its Lewis structure has no unpaired electrons
+        predict("O=O")
 
 
 def test_qualities():
