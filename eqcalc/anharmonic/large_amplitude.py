@@ -128,11 +128,21 @@ class LargeAmplitude:
         inner = self.energy if self.periodic else self.energy[_between_minima(self.energy)]
         return float(inner.max() - self.energy.min())
 
-    def on_grid(self, values: np.ndarray) -> np.ndarray:
-        """Interpolate values of the scan, ``[n, …]``, to the grid of the states."""
-        if self.periodic:
-            return np.asarray(resample(values, len(self.states.coordinate)))
-        return np.asarray(CubicSpline(self.coordinate, values)(self.states.coordinate))
+    def on_grid(self, values: np.ndarray, cut: int | None = None) -> np.ndarray:
+        """Interpolate values of the scan, ``[n, …]``, to the grid of the states.
+
+        Those of a periodic scan need not close between the index `cut` and the next one.
+        """
+        grid, places = self.states.coordinate, self.coordinate
+        if self.periodic and cut is None:
+            return np.asarray(resample(values, len(grid)))
+        if cut is not None:
+            beyond = places > places[cut]
+            places = np.where(beyond, places - 2.0 * np.pi, places)
+            order = np.argsort(places)
+            grid = np.where(grid > self.coordinate[cut], grid - 2.0 * np.pi, grid)
+            places, values = places[order], values[order]
+        return np.asarray(CubicSpline(places, values)(grid))
 
 
 def _between_minima(energy: np.ndarray) -> slice:

@@ -2,7 +2,7 @@
 r"""Modes that leave an n-mode surface, and come back as transitions of motions in one dimension.
 
 Transitions have the moments ⟨i|μ(s)|f⟩ of the structures of a scan, each turned onto the relaxed
-one (Eckart, Phys. Rev. 47, 552 (1935)).
+one (Eckart, Phys. Rev. 47, 552 (1935)), or onto each other if both ends of a bond turn alike.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _POPULATED, _VISIBLE, _TUNNELLING = 0.01, 0.01, 20.0
 _ONE_QUANTUM = 0.1
 #: Modes below this are no vibrations: a group that turns about a linear chain, cm⁻¹.
 _FREE = 20.0
+#: Structures jump where one step of a scan is so many times the median one.
+_JUMP = 4.0
 #: Inversions with a higher barrier are vibrations about one minimum, cm⁻¹.
 _BARRIER = 4000.0
 
@@ -153,19 +155,16 @@ def _transitions(
     )
     wavenumber = above[upper] - above[lower]
 
-    turned = [
-        Rotation.align_vectors(reference, structure, weights=modes.masses)[0].apply(structure)
-        for structure in found.positions
-    ]
+    turned, cut = _without_rotation(found, reference, modes.masses)
     kept = [
         name
         for name in ("dipole", "polarizability")
         if getattr(spectrum, f"{name}_derivative") is not None
     ]
-    values = evaluator(torch.as_tensor(np.array(turned)), kept) if kept else {}
+    values = evaluator(torch.as_tensor(turned), kept) if kept else {}
     moments = {}
     for name in kept:
-        along = found.on_grid(values[name].cpu().numpy().reshape(len(turned), -1))
+        along = found.on_grid(values[name].cpu().numpy().reshape(len(turned), -1), cut)
         products = states.functions[:, lower] * states.functions[:, upper]
         moments[name] = moment_derivatives(products.T @ along, wavenumber)
     parts = {int(i): states.one_quantum(int(i)) for i in np.unique(lower)}
@@ -190,6 +189,36 @@ def _transitions(
     higher = np.where(one >= _ONE_QUANTUM, next_one, np.maximum(quanta[upper], next_one))
     pairs = list(zip(quanta[lower][keep].tolist(), higher[keep].tolist(), strict=True))
     return _Lines(wavenumber[keep], dipole, polarizability, pairs, one[keep])
+
+
+def _without_rotation(
+    found: LargeAmplitude, reference: np.ndarray, masses: np.ndarray
+) -> tuple[np.ndarray, int | None]:
+    """Return the structures of a scan turned onto a reference, and where they do not close.
+
+    Two equal halves of a molecule, as in hydrogen peroxide, turn by half of the angle each: after
+    a whole turn of one against the other the molecule has made half a turn. Such structures follow
+    each other from the relaxed one to the highest barrier, of which the index is returned.
+    """
+
+    def onto(goal: np.ndarray, structure: np.ndarray) -> np.ndarray:
+        return np.asarray(
+            Rotation.align_vectors(goal, structure, weights=masses)[0].apply(structure)
+        )
+
+    turned = np.array([onto(reference, structure) for structure in found.positions])
+    if not found.periodic:
+        return turned, None
+    moved = np.roll(turned, -1, axis=0) - turned
+    steps = np.sqrt((moved**2 * masses[:, None]).sum(axis=(1, 2)))
+    if steps.max() < _JUMP * np.median(steps):
+        return turned, None
+    cut = int(np.argmax(found.energy))
+    for p in range(1, cut + 1):
+        turned[p] = onto(turned[p - 1], found.positions[p])
+    for p in range(len(turned) - 1, cut, -1):
+        turned[p] = onto(turned[(p + 1) % len(turned)], found.positions[p])
+    return turned, cut
 
 
 def _merged(spectrum: AnharmonicSpectrum, mode: int, lines: _Lines) -> AnharmonicSpectrum:
