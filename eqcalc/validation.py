@@ -78,8 +78,10 @@ class InvalidInputError(ValueError):
         self.advice = advice
 
     def __str__(self) -> str:
-        got = "" if self.value is ABSENT else f", got {_shown(self.value)}"
-        expected = f"expected {self.expected}{got}" if self.expected else ""
+        got = "" if self.value is ABSENT else f"got {_shown(self.value)}"
+        expected = f"expected {self.expected}" if self.expected else ""
+        if expected or str(self.value) not in self.problem:
+            expected = ", ".join(filter(None, (expected, got)))
         meant = "" if self.suggestion is None else f"did you mean {self.suggestion!r}?"
         text = "; ".join(part for part in (self.problem, expected, meant, self.advice) if part)
         place = [str(part) for part in (self.file, self.key) if part]

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from eqcalc.elements import element, with_isotopes
 from eqcalc.files import text_lines
 from eqcalc.units import conversion_factor
-from eqcalc.validation import InvalidFileError, located, numbers_in
+from eqcalc.validation import InvalidFileError, located, number_in, numbers_in
 
 #: Statements of the charge and the spin in comments, such as "charge: +1", "q=1", "mult 2".
 _NUMBER = (
@@ -79,6 +79,9 @@ _UNIT_IN_COMMENT = re.compile(
     r"(?:(?:are )?in\W+)?" + _UNIT,
     re.IGNORECASE,
 )
+#: Keys of units, and names of that of the positions.
+_UNIT_OF = re.compile(r"(?i:(.+?)[_-]?units?|units?[_-](.+))")
+_LENGTHS = re.compile(r"pos(ition)?s?|lengths?|distances?|coord(inate)?s?|geometry", re.IGNORECASE)
 _PROPERTIES = re.compile(r"""\bProperties\s*=\s*["']?([^\s"']+)""")
 
 
@@ -366,6 +369,31 @@ def length_in_comment(comment: str) -> float | None:
     """Return the unit of coordinates that the comment of an XYZ file states [Å], None if none."""
     stated = _UNIT_IN_COMMENT.search(comment)
     return _length(stated[1]) if stated else None
+
+
+def stated_units(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return units by key: of ``units="dipole: D; energy: Ha"`` and of ``dipole_unit=D``.
+
+    Parameters
+    ----------
+    texts
+        Texts of the comment of an extended XYZ file by key.
+    """
+    found: dict[str, str] = {}
+    names: list[str] = []
+    # commas separate names of one unit, too
+    for part in re.split("[;,]", re.sub(r"[{}\"']", "", texts.get("units", ""))):
+        name, separator, unit = re.sub("[=:]", ":", part, count=1).partition(":")
+        names.append(name.strip())
+        if separator:
+            found |= dict.fromkeys(names, unit.strip())
+            names = []
+    for key, text in texts.items():
+        match = _UNIT_OF.fullmatch(key)
+        if match is not None and number_in(text) is None:
+            found[match[1] or match[2]] = text.strip()
+    lengths = [unit for name, unit in found.items() if _LENGTHS.fullmatch(name)]
+    return found | dict.fromkeys(["positions"] if lengths else [], "".join(lengths[-1:]))
 
 
 def _length(unit: str) -> float:

@@ -74,6 +74,8 @@ def test_the_message_is_built_from_what_is_stated():
 def test_none_is_a_value_and_nothing_is_not():
     assert str(InvalidInputError(key="a", value=None, expected="text")).endswith("got None")
     assert str(InvalidInputError(key="a", expected="text")) == "a: expected text"
+    assert str(InvalidInputError("is no socket", key="a", value="b/c")).endswith("got 'b/c'")
+    assert str(InvalidInputError("b/c is no socket", key="a", value="b/c")) == "a: b/c is no socket"
     assert InvalidInputError("damaged").value is ABSENT
 
 

@@ -39,6 +39,7 @@ from eqcalc.ipi.launcher import (
 )
 from eqcalc.ipi.stability import CHECK_INTERVAL, Stability
 from eqcalc.ipi.units import extra_quantities
+from eqcalc.validation import located
 
 try:
     from ipi.engine.forcefields import FFDirect, FFSocket
@@ -92,10 +93,11 @@ def run_in_this_process(input_file: str | Path, *, timeout: float = 600.0) -> Ou
         if start is not None and start.step >= description.total_steps:
             message = f"all {description.total_steps} steps are done; raise <total_steps> for more"
             return Outcome(ExitStatus.COMPLETE, message)
-        for file in description.sockets():
-            remove_stale(file)
-        for place in description.ports():
-            require_free_port(*place)
+        with located(file=path):
+            for file in description.sockets():
+                remove_stale(file)
+            for place in description.ports():
+                require_free_port(*place)
         state = description if start is None else start
         engine = Engine(
             state.with_total_steps(description.total_steps),

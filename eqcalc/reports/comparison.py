@@ -190,6 +190,9 @@ def _read_named(
         try:
             spectra.append(read_spectrum(path))
         except InvalidInputError as error:
+            inside = sorted(Path(path).glob("*.csv")) if Path(path).is_dir() else []
+            if inside:
+                error.advice = f"in it are {', '.join(file.name for file in inside)[:200]}"
             order = "computed spectra come first, in files of eqcalc, and the measured one last"
             error.advice = f"{error.advice}; {order}" if error.advice else order
             raise

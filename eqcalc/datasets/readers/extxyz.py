@@ -33,6 +33,7 @@ from eqcalc.xyz_files import (
     add_stated,
     length_in_comment,
     stated_in_comment,
+    stated_units,
     unclear_charge,
 )
 
@@ -44,9 +45,6 @@ _PAIR = re.compile(
         (?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|[{](?P<brace>[^{}]*)[}]|(?P<bare>[^\s"']+))""",
     re.VERBOSE,
 )
-#: Keys of units, and names of that of the positions.
-_UNIT_OF = re.compile(r"(?i:(.+?)[_-]?units?|units?[_-](.+))")
-_LENGTHS = re.compile(r"pos(ition)?s?|lengths?|distances?|coord(inate)?s?|geometry", re.IGNORECASE)
 _DIGITS = 7  # a count with more digits is a damaged line
 _COLUMNS = 4  # of a line of an atom, at least; a damaged count is one word
 _REPEATED = 10**7  # lines read again after wrong counts, until the file is given up
@@ -191,7 +189,11 @@ def _frame(comment: str, lines: list[str], properties: str, beside: Mapping[str,
             raise FrameError(f"{name} is both a column and a key of the comment line")
     numbers = np.array([element(str(symbol))[0] for symbol in species])
     level = texts.pop("level_of_theory", "")
-    units = _stated_units(texts)
+    units = stated_units(texts)
+    if texts.get("units") and not units and not length_in_comment(comment):
+        said = texts["units"][:60]
+        text = f'units="{said}" is not understood: write units="dipole: D; energy: eV"'
+        warnings.warn(text, IgnoredInputWarning, stacklevel=1)
     positions = positions * (1.0 if "positions" in units else length_in_comment(comment) or 1.0)
     stated = stated_in_comment(comment, numbers)
     if not stated and not texts and isinstance(_parse(comment), float | np.ndarray):
@@ -204,31 +206,6 @@ def _frame(comment: str, lines: list[str], properties: str, beside: Mapping[str,
         if unclear:
             warnings.warn(unclear, IonWarning, stacklevel=1)
     return Frame(numbers, positions, values, cell, pbc, units, level_of_theory=level)
-
-
-def _stated_units(texts: Mapping[str, str]) -> dict[str, str]:
-    """Return units by key: of ``units="dipole: D; energy: Ha"`` and of ``dipole_unit=D``."""
-    found: dict[str, str] = {}
-    names: list[str] = []
-    # commas separate names of one unit, too
-    for part in re.split("[;,]", re.sub(r"[{}\"']", "", texts.get("units", ""))):
-        name, separator, unit = re.sub("[=:]", ":", part, count=1).partition(":")
-        names.append(name.strip())
-        if separator:
-            found |= dict.fromkeys(names, unit.strip())
-            names = []
-    if names != [""] and names and not length_in_comment(f"units={texts['units']}"):
-        warnings.warn(
-            f'units={texts["units"][:60]!r} is not understood: write units="dipole: D; energy: eV"',
-            IgnoredInputWarning,
-            stacklevel=1,
-        )
-    for key, text in texts.items():
-        match = _UNIT_OF.fullmatch(key)
-        if match is not None and number_in(text) is None:
-            found[match[1] or match[2]] = text.strip()
-    lengths = [unit for name, unit in found.items() if _LENGTHS.fullmatch(name)]
-    return found | dict.fromkeys(["positions"] if lengths else [], "".join(lengths[-1:]))
 
 
 def _periodicity(

@@ -292,6 +292,8 @@ def _header_statements(header: tuple[str, ...]) -> dict[str, str]:
         tab = "\t" in line
         name, *others = re.split(r"\t" if tab else r"[=:,;]| {2,}", line)
         key = re.sub(r"[\s_-]", "", name).upper()
+        while others and not others[-1].strip():  # cells of a spreadsheet
+            others.pop()
         value = " ".join(others).strip()
         if key in ("DATATYPE", "YUNITS") and value:
             found[key] = value
@@ -342,7 +344,7 @@ def unit_in_header(header: Sequence[str]) -> str | None:
         )
         # a title has no number, unlike the wavelength of a laser or the place on a stage
         numbers = re.search(r"\d(?! ?(theta|θ)|/m\b)(?<!m-1)(?<!m\^-1)", title) or any(
-            re.fullmatch(r"[ \d.+-]+", x) for x in others
+            re.fullmatch(r"[ \d.+:/-]+", x) for x in others
         )
         if labspec is None and (numbers or not _OTHER_AXIS.search(title)):
             continue

@@ -47,6 +47,8 @@ _PERCENT = 2.0
 #: Share of one side, see :func:`excursions`, beyond which a curve has dips or peaks; levels of its
 #: baseline relative to the maximum; and the shortest curve that is judged.
 _ONE_SIDED, _HIGH, _LOW, _FEWEST_POINTS, _EXAMINED = 0.5, 0.4, 0.2, 40, 2000
+#: What programs write for missing values, and the lowest absorbance, of noise.
+_MARKS, _LOWEST_ABSORBANCE = (-999.0, -9999.0, -99999.0, -1e30, -1.23e34), -1.0
 #: Unit of a measured spectrum that states none.
 _ARBITRARY = "arbitrary units"
 
@@ -184,6 +186,17 @@ def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectr
     if not np.isfinite(spectrum.values).all():
         where = float(spectrum.wavenumber[~np.isfinite(spectrum.values)][0])
         raise InvalidInputError("not a finite number", key=f"value at {where:g} cm⁻¹")
+    marks = np.isin(spectrum.values, _MARKS)
+    if is_absorbance(unit):
+        marks |= spectrum.values < _LOWEST_ABSORBANCE
+    if marks.any():
+        first = int(np.argmax(marks))
+        raise InvalidInputError(
+            "a mark of a missing value?",
+            key=f"value at {spectrum.wavenumber[first]:g} cm⁻¹",
+            value=float(spectrum.values[first]),
+            advice="leave such lines out, or choose limits without them",
+        )
     if is_transmittance(unit) or is_absorbance(unit):
         return _absorbance(spectrum)
     return gas_absorption(spectrum) if "MICROMOL/MOL" in unit else spectrum

@@ -344,6 +344,30 @@ def test_kinds_of_spectra(tmp_path, kind, known):
             read_measured(path)
 
 
+def test_marks_of_missing_values_are_no_values(tmp_path):
+    x = np.arange(1000.0, 1100.0)
+    for header, mark in (("cm-1\tA\n", -9999.0), ("", -999.0), ("cm-1\tA\n", -5.0)):
+        values = curve(x, *SECOND)
+        values[7] = mark
+        path = write(tmp_path / "m.txt", x, values, header=header)
+        with refused(file=path, key="value at 1007 cm⁻¹", value=mark):
+            read_measured(path)
+        assert len(read_measured(path, limits=(1020.0, 1080.0))) > 60
+
+
+def test_the_header_of_jasco_with_the_time_of_day(tmp_path):
+    x = np.arange(1000.0, 1100.0)
+    header = "TITLE\tx\nDATA TYPE\tINFRARED SPECTRUM\nDATE\t20/01/05\nTIME\t10:00:00\n"
+    header += "XUNITS\t1/CM\nYUNITS\tABSORBANCE\nNPOINTS\t100\nXYDATA\n"
+    assert len(read_measured(write(tmp_path / "m.txt", x, curve(x, *FIRST), header=header))) == 100
+
+
+def test_titles_among_empty_cells(tmp_path):
+    rows = "".join(f"{x:.1f};{x / 1000};;;\n" for x in np.arange(600.0, 620.0))
+    (tmp_path / "a.csv").write_text(f"Wavenumber;A;;;\n{rows}")
+    assert read_measured(tmp_path / "a.csv").label == "absorbance"
+
+
 def test_the_content_decides_how_a_file_is_read(tmp_path):
     text = JCAMP.format(kind="INFRARED SPECTRUM", unit="ABSORBANCE", a=0.9, b=0.5)
     for name, data in (

@@ -500,6 +500,19 @@ def test_units_in_names_of_keys(tmp_path):
         read(tmp_path, text, "dipole_debye", format="extxyz", interval=1.0, unit="e*Å")
 
 
+@pytest.mark.parametrize("stated", ["dipole_unit=D", 'units="dipole:D"', "unit_dipole='Debye'"])
+def test_units_of_attributes_of_extxyz(tmp_path, stated):
+    """The unit may be a single letter, the numbers those of JSON."""
+    text = "".join(
+        f'1\nProperties=species:S:1:pos:R:3 dipole="_JSON {row.tolist()}" {stated} '
+        f"step={i}\nH 0 0 0\n"
+        for i, row in enumerate(DIPOLE)
+    )
+    assert read(tmp_path, text, "dipole", format="extxyz", interval=1.0)[2] == "D"
+    with refused(InvalidFileError, key="frame 0, dipole", value="D"):
+        read(tmp_path, text, "dipole", format="extxyz", interval=1.0, unit="e*Å")
+
+
 def test_legends_of_gromacs_are_titles(tmp_path):
     legends = "".join(f'@ s{i} legend "{x}"\n' for i, x in enumerate(LEGENDS))
     values = np.column_stack([DIPOLE, np.linalg.norm(DIPOLE, axis=1)])

@@ -13,6 +13,7 @@ import numpy as np
 from eqcalc.files import text_lines
 from eqcalc.spectra.io.formats.base import SeriesReader, check_even, check_unrepeated, matrices
 from eqcalc.validation import InvalidFileError, numbers_in
+from eqcalc.xyz_files import stated_units
 
 #: Keys of the comment line that number frames: with the time, or counted.
 _TIMES = re.compile(r"(?:simulation_?)?time(?:_?(fs|ps|ns))?", re.IGNORECASE)
@@ -45,9 +46,14 @@ class ExtxyzReader(SeriesReader):
                     key=f"frame {index}",
                 )
             place = f"frame {index}, {key}"
-            frames.append(numbers_in(re.sub(r"[\[\]{}\"',]", " ", pairs[key]), place))
+            frames.append(numbers_in(re.sub(r"_JSON|[\[\]{}\"',]", " ", pairs[key]), place))
             if index == 0:
-                units = [pairs.get(f"{key}_unit{plural}", "") for plural in ("", "s")]
+                texts = {name: text.strip("\"'{}") for name, text in pairs.items()}
+                units = [
+                    f"({unit})"  # which may be a single letter
+                    for name, unit in stated_units(texts).items()
+                    if name.lower() in key.lower()
+                ]
             if time_key is None and index == 0:
                 time_key = next((k for k in pairs if _TIMES.fullmatch(k)), None) or next(
                     (k for k in pairs if _STEPS.fullmatch(k)), None
