@@ -40,6 +40,7 @@ _IN_COMMENT = {
 _SPIN_WORDS = ("singlet", "doublet", "triplet", "quartet", "quintet")
 _SPIN_WORD = re.compile(rf"\b({'|'.join(_SPIN_WORDS)})\b", re.IGNORECASE)
 _PAIR = re.compile(r"\s*\(?([+-]?\d)(?:,?\s+|(?:(?<=[+-]\d)|(?<=\(\d)),)(\d)\)?\s*")
+_NAMED_PAIR = re.compile(r"\s*([+-]?\d\s+\d)\s+([A-Z][A-Za-z\d]*)\s*")
 #: Both at once: "charge/mult: 1 2", "charge, multiplicity = 1, 2".
 _BOTH = re.compile(
     r"charge\s*(?:[/,&]|and)?\s*(?:spin )?mult(?:iplicity)?\s*[:=]?\s*([+-]?\d)[\s,/]+(\d)\b",
@@ -120,6 +121,9 @@ def stated_in_comment(comment: str, numbers: ArrayLike) -> dict[str, int]:
     words = {word.lower() for word in _SPIN_WORD.findall(comment)}
     if len(words) == 1 and not found.keys() & {"multiplicity", "unpaired_electrons"}:
         found["multiplicity"] = 1 + _SPIN_WORDS.index(words.pop())
+    name = _NAMED_PAIR.fullmatch(comment)  # as of QCElemental
+    if name is not None and _composition(name[2]) == _elements(numbers):
+        comment = name[1]
     pair = _PAIR.fullmatch(comment) or (None if "charge" in found else _INITIALS.search(comment))
     if pair is not None:
         charge, multiplicity = int(pair[1]), int(pair[2])
@@ -143,8 +147,7 @@ def _signed(text: str) -> int:
 
 def _of_formulas(comment: str, numbers: ArrayLike) -> set[int]:
     """Return the charges of formulas with a charge that have the same atoms."""
-    elements = Counter(chemical_symbols[number] for number in np.ravel(np.asarray(numbers)))
-    found = set()
+    found, elements = set(), _elements(numbers)
     matches = (
         _CHARGED_FORMULA.finditer(comment.replace("_", "")) if re.search("[+-]", comment) else ()
     )
@@ -155,6 +158,11 @@ def _of_formulas(comment: str, numbers: ArrayLike) -> set[int]:
         readings += [(formula + digit, _signed(sign.strip(digit)))] if digit else []
         found |= {charge for text, charge in readings if _composition(text) == elements}
     return {charge for charge in found if np.sum(numbers) >= charge}
+
+
+def _elements(numbers: ArrayLike) -> Mapping[str, int]:
+    """Return how many atoms of each element there are."""
+    return Counter(chemical_symbols[number] for number in np.ravel(np.asarray(numbers)))
 
 
 def _composition(formula: str) -> Mapping[str, int] | None:

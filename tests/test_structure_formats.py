@@ -180,7 +180,17 @@ COMMENTS = [
     *("Charge/Mult: 1 1", "charge and multiplicity = 1, 1", "a charge of +1"),
     *("hydronium, charge +1", "H3O+ (charge=1)", "{'charge': 1}", "charge=1;mult=1", "1 1", "+1 1"),
     *("C=1 M=1", "c: +1, m: 1", "chg=1", "charge -> 1", "charge(+1)", "(1,1)", "+1,1", "+1", "1+"),
-    *("H3O+", "[OH3+]", "H₃O⁺ at MP2", "H3O^+", "H3O 1+", "name=H3O+", "H_3O^{+}", "D3O(+)"),
+    *(
+        "1 1 H3O",
+        "H3O+",
+        "[OH3+]",
+        "H₃O⁺ at MP2",
+        "H3O^+",
+        "H3O 1+",
+        "name=H3O+",
+        "H_3O^{+}",
+        "D3O(+)",
+    ),
 ]
 
 
@@ -535,7 +545,7 @@ def test_atoms_of_a_crystal_that_are_there_in_part(tmp_path):
 )
 def test_the_spin_that_a_comment_names(tmp_path, comment, unpaired):
     path = tmp_path / "a.xyz"
-    path.write_text(f"2\n{comment}\nO 0 0 0\nO 0 0 1.2\n")
+    path.write_text(f"2\n{comment}\nN 0 0 0\nN 0 0 1.2\n")
     assert unpaired_electrons(read_structure(path)) == unpaired
 
 
