@@ -80,7 +80,8 @@ class InvalidInputError(ValueError):
     def __str__(self) -> str:
         got = "" if self.value is ABSENT else f"got {_shown(self.value)}"
         expected = f"expected {self.expected}" if self.expected else ""
-        if expected or str(self.value) not in self.problem:
+        told = self.value if isinstance(self.value, list | tuple) else [self.value]
+        if expected or not all(str(part) in self.problem for part in told):
             expected = ", ".join(filter(None, (expected, got)))
         meant = "" if self.suggestion is None else f"did you mean {self.suggestion!r}?"
         text = "; ".join(part for part in (self.problem, expected, meant, self.advice) if part)

@@ -190,9 +190,10 @@ def _read_named(
         try:
             spectra.append(read_spectrum(path))
         except InvalidInputError as error:
-            inside = sorted(Path(path).glob("*.csv")) if Path(path).is_dir() else []
+            kinds = ("infrared", "raman")  # of a folder of results
+            inside = [str(file) for kind in kinds for file in Path(path).glob(f"*{kind}.csv")]
             if inside:
-                error.advice = f"in it are {', '.join(file.name for file in inside)[:200]}"
+                error.advice = f"in it is {' and '.join(inside)}"
             order = "computed spectra come first, in files of eqcalc, and the measured one last"
             error.advice = f"{error.advice}; {order}" if error.advice else order
             raise

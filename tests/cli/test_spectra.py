@@ -199,6 +199,10 @@ def test_compare_names_what_is_wrong(tmp_path, spectrum, capsys):
     assert "computed spectra come first" in capsys.readouterr().err
     assert run("compare", spectrum, tmp_path, *arguments) == FAILURE
     assert f"{tmp_path}: is a directory" in capsys.readouterr().err
+    table = tmp_path / "spectrum-infrared.csv"  # in a folder of results
+    table.write_text("")
+    assert run("compare", tmp_path, "--fundamentals") == FAILURE
+    assert str(table) in capsys.readouterr().err
     assert run("compare", spectrum, comma, *arguments, "--name", "a", "--name", "b") == FAILURE
     assert "(--name): expected 1, one for each computed spectrum, got 2" in capsys.readouterr().err
     assert not (tmp_path / "d").exists()
