@@ -240,8 +240,10 @@ def _training_notes(
 ) -> tuple[str, ...]:
     """Return notes on structures seen in training, and on compositions that were not."""
     notes = []
-    record = model.metadata.get("training", {}).get("dataset", {})
-    known = "sha256" in record and (split is None or "/" in split)
+    training = model.metadata.get("training", {})
+    record = training.get("dataset", {})
+    # a fit to few labels by the Python function has no settings that name its structures
+    known = "sha256" in record and "config" in training and (split is None or "/" in split)
     if known and record["sha256"] == file_hash(dataset.path):
         used = np.isin(dataset.indices[rows], _split_of_training(model, dataset).training)
         if used.any():

@@ -64,6 +64,12 @@ def test_the_labels_are_met(fit):
     assert TOLERATED["forces"] < fit.left_out["forces"] < 0.2
 
 
+def test_a_fit_without_settings_is_evaluated(fit, dataset):
+    table = evaluate(fit.model, dataset)
+    assert not table.notes
+    assert next(row for row in table.rows if row.quantity == "forces").mae < 0.2  # kcal/mol/Å
+
+
 def test_wavenumbers_are_those_of_the_method_and_members_tell_how_nearly(fit):
     atoms = Atoms(Water.numbers.numpy(), Water.equilibrium.numpy(), masses=Water.masses)
 
