@@ -199,9 +199,27 @@ class GaussNewtonConfig:
     They fit the last interaction and the read-outs of ``model.start_from``
     (:func:`eqcalc.training.tangent_fit`) to the quantities of the loss, whose weights they do not
     use. There are no epochs, and no validation.
+
+    Parameters
+    ----------
+    tolerated
+        Errors of labels by quantity, in internal units (energy: of the molecule), that are other
+        than the default; smaller ones fit small forces near minima more closely.
+    memory
+        Size [GB] of the Jacobian, for which a random part of the parameters is fitted if
+        necessary. The time is proportional to it.
     """
 
     name: ClassVar[str] = FEW_LABELS
+
+    tolerated: Mapping[str, float] = field(default_factory=dict)
+    memory: float = 1.0
+
+    def __post_init__(self) -> None:
+        for key, value in self.tolerated.items():
+            named("tolerated", key, trainable_quantities())
+            positive(f"tolerated.{key}", value)
+        positive("memory", self.memory)
 
 
 def _weight_of_the_past(key: str, value: float) -> None:

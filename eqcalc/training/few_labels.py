@@ -49,7 +49,7 @@ from eqcalc.training.data import Batches
 from eqcalc.training.initial import potential_from
 from eqcalc.training.run_folder import dataset_record, start_record
 from eqcalc.units import conversion_factor
-from eqcalc.validation import InvalidInputError, count, one_of
+from eqcalc.validation import InvalidInputError, count, one_of, positive
 
 #: Tolerated errors, in internal units (energy: of the molecule).
 TOLERATED = {"energy": 2e-3, "forces": 3e-3, "dipole": 1e-3, "polarizability": 5e-3}
@@ -67,8 +67,8 @@ _PARTS = 4
 _TIMED = 8
 #: Root mean square of errors, in tolerated ones, that is small enough.
 _CONVERGED = 0.05
-#: Numbers in a Jacobian, so that it fits into memory; of more parameters a random part is fitted.
-_LARGEST = 250_000_000
+#: Size of a Jacobian [GB], if nothing else is asked for.
+_MEMORY = 1.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ def tangent_fit(
     *,
     quantities: Sequence[str] = tuple(TOLERATED),
     members: int = 8,
+    tolerated: Mapping[str, float] | None = None,
+    memory: float = _MEMORY,
     seed: int = 0,
 ) -> TangentFit:
     """Fit a trained model to a dataset of one molecule.
@@ -114,6 +116,12 @@ def tangent_fit(
         Labels to fit, as far as the dataset has them.
     members
         Number of members.
+    tolerated
+        Errors of labels by quantity, in internal units (energy: of the molecule), where they are
+        not those of :data:`TOLERATED`. To the absolute ones 1 % of the energy above the lowest, or
+        of the forces of the structure, is added.
+    memory
+        Size [GB] of the Jacobian; of more parameters a random part is fitted.
     seed
         Random seed.
 
@@ -123,6 +131,11 @@ def tangent_fit(
         The dataset has structures of several molecules, or none of the labels.
     """
     count("members", members, least=2)
+    widths = {**TOLERATED, **(tolerated or {})}
+    for name, width in widths.items():
+        one_of("tolerated", name, TOLERATED)
+        positive(f"tolerated.{name}", width)
+    positive("memory", memory)
     names = _learnt(dataset, quantities)
     heads = ordered(quantity(name).read_out for name in names)
     model = potential_from(Path(start), heads, dataset, np.arange(len(dataset)), seed=seed)
@@ -137,7 +150,7 @@ def tangent_fit(
             "started_from": start_record(Path(start)),
         },
     }
-    return _Fit(model, dataset, names, seed).result(members)
+    return _Fit(model, dataset, names, widths, memory, seed).result(members)
 
 
 def _learnt(dataset: Dataset, quantities: Sequence[str]) -> tuple[str, ...]:
@@ -209,9 +222,9 @@ def seconds_of_fits(
     _ = jacobian @ jacobian.T
     times.append(time.perf_counter())
     each, product = times[1] - times[0], (times[2] - times[1]) / _TIMED**2
-    numbers = jacobian.numel() / _TIMED
+    size = jacobian.numel() / _TIMED * jacobian.element_size() * 1e-9
     return tuple(
-        _JACOBIANS * n * (each + n * product * min(1.0, _LARGEST / (n * numbers))) for n in sizes
+        _JACOBIANS * n * (each + n * product * min(1.0, _MEMORY / (n * size))) for n in sizes
     )
 
 
@@ -264,7 +277,13 @@ class _Fit:
     """The labels, and the model as it is fitted to them."""
 
     def __init__(
-        self, potential: Potential, dataset: Dataset, names: Sequence[str], seed: int
+        self,
+        potential: Potential,
+        dataset: Dataset,
+        names: Sequence[str],
+        tolerated: Mapping[str, float],
+        memory: float,
+        seed: int,
     ) -> None:
         self._potential, self._names, self._n = potential, names, len(dataset)
         batches = Batches(dataset, names, potential.cutoff)
@@ -273,21 +292,23 @@ class _Fit:
         #: Of each output; zero, as its weight is, where it has no label.
         self._labels = _rows(self._whole.labels, names, self._n)
         self._known = self._labels.isfinite()
-        self._weights = torch.where(self._known, 1.0 / self._tolerated(), 0.0)
+        self._weights = torch.where(self._known, 1.0 / self._widths(tolerated), 0.0)
         self._labels = torch.where(self._known, self._labels, 0.0)
         self._parameters = fitted_parameters(potential)
         self._start = self._flat()
         size = len(self._start)
         self._generator = torch.Generator().manual_seed(seed)
-        kept = min(size, _LARGEST // self._labels.numel())
+        numbers = round(memory * 1e9) // self._start.element_size()
+        kept = max(1, min(size, numbers // self._labels.numel()))
         #: Which of all parameters are fitted.
         self._places = torch.randperm(size, generator=self._generator)[:kept].sort().values
 
-    def _tolerated(self) -> Tensor:
+    def _widths(self, tolerated: Mapping[str, float]) -> Tensor:
+        """Return the tolerated error of each label, ``[n, n_outputs]``."""
         labels, parts = self._whole.labels, []
         for name in self._names:
             size = _rows(labels, (name,), self._n)
-            width = torch.full_like(size, TOLERATED[name])
+            width = torch.full_like(size, tolerated[name])
             if name == "energy":
                 width += _RELATIVE * (size - size[size.isfinite()].min())
             elif name == "forces":

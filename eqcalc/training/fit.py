@@ -21,6 +21,7 @@ from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.models.potential import Potential
 from eqcalc.training.config import (
     AdamWConfig,
+    GaussNewtonConfig,
     TrainerConfig,
     TrainingConfig,
 )
@@ -162,6 +163,7 @@ def _fit(
 def _fit_few(config: TrainingConfig, dataset: Dataset, split: Split, folder: RunFolder) -> None:
     """Fit the model of the start to few labels."""
     assert config.model.start_from is not None
+    assert isinstance(config.optimizer, GaussNewtonConfig)
     with folder.exclusive():
         folder.resume_from()  # refuses the folder of another run
         check_numbers(config, dataset, split)
@@ -171,6 +173,8 @@ def _fit_few(config: TrainingConfig, dataset: Dataset, split: Split, folder: Run
             config.model.start_from,
             dataset.subset(split.training),
             quantities=config.quantities,
+            tolerated=config.optimizer.tolerated,
+            memory=config.optimizer.memory,
             seed=config.seed,
         )
         model = fit.model

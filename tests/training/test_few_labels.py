@@ -138,11 +138,42 @@ def test_structures_that_are_labelled_twice_are_no_obstacle(tmp_path, monkeypatc
 def test_steps_become_shorter_where_few_parameters_have_to_fit_many_labels(tmp_path, monkeypatch):
     """A step that neglects how nonlinear the outputs are would make the errors larger."""
     dataset = Dataset.create(tmp_path / "many.h5", labelled(16), level_of_theory="q-TIP4P/F")
-    labels = 16 * (1 + 9 + 3)
-    monkeypatch.setattr(few_labels, "_LARGEST", 400 * labels)
-    shorter = tangent_fit(model_file("hcno"), dataset, members=4).residual
+    few = _parameters(400, 16)
+    shorter = tangent_fit(model_file("hcno"), dataset, members=4, memory=few).residual
     monkeypatch.setattr(few_labels, "_MOST_NOISE", 0.0)
-    assert shorter < 0.3 * tangent_fit(model_file("hcno"), dataset, members=4).residual
+    whole = tangent_fit(model_file("hcno"), dataset, members=4, memory=few).residual
+    assert shorter < 0.3 * whole
+
+
+def _parameters(parameters, structures):
+    """Return the size of a Jacobian [GB] of water in float32."""
+    return 4e-9 * parameters * structures * (1 + 9 + 3)
+
+
+def test_errors_are_in_parts_of_what_is_tolerated(dataset):
+    """Ten parameters meet no label."""
+    few = _parameters(10, len(dataset))
+    usual = tangent_fit(model_file("hcno"), dataset, members=2, memory=few)
+    strict = tangent_fit(
+        model_file("hcno"), dataset, members=2, tolerated={"dipole": 1e-5}, memory=few
+    )
+    assert strict.residual > 20.0 * usual.residual
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"tolerated": {"stress": 1.0}}, "tolerated"),
+        ({"tolerated": {"forces": 0.0}}, "tolerated.forces"),
+        ({"memory": -1.0}, "memory"),
+    ],
+)
+def test_options_are_checked(dataset, options, key):
+    with refused(key=key):
+        tangent_fit(model_file("hcno"), dataset, **options)
+    settings = settings_of(dataset, optimizer={"name": "gauss_newton", **options})
+    with refused(key=f"optimizer.{key}"):
+        train(TrainingConfig.from_settings(settings | {"output": str(dataset.path.parent / "run")}))
 
 
 def test_the_model_tells_what_it_was_fitted_to(fit, dataset):
