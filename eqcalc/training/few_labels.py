@@ -302,6 +302,8 @@ class _Fit:
         kept = max(1, min(size, numbers // self._labels.numel()))
         #: Which of all parameters are fitted.
         self._places = torch.randperm(size, generator=self._generator)[:kept].sort().values
+        # written anew in place, as there is hardly memory for two of them
+        self._jacobian = self._start.new_empty(self._labels.numel(), kept)
 
     def _widths(self, tolerated: Mapping[str, float]) -> Tensor:
         """Return the tolerated error of each label, ``[n, n_outputs]``."""
@@ -333,14 +335,11 @@ class _Fit:
 
     def _linearise(self) -> None:
         """Set J, the mean diagonal of J Jᵀ, and the factor of J Jᵀ + λ 1 in parts of it."""
-        self._jacobian = torch.cat(
-            [
-                _jacobian(self._potential, one.structures, one.pairs, self._names, weights)[
-                    :, self._places
-                ]
-                for one, weights in zip(self._single, self._weights, strict=True)
-            ]
-        )
+        rows = self._weights.shape[1]
+        parts = self._jacobian.split(rows)
+        for part, one, weights in zip(parts, self._single, self._weights, strict=True):
+            found = _jacobian(self._potential, one.structures, one.pairs, self._names, weights)
+            torch.index_select(found, 1, self._places, out=part)
         kernel = torch.zeros(len(self._jacobian), len(self._jacobian), dtype=torch.float64)
         for part in self._jacobian.split(_COLUMNS, dim=1):
             kernel += (part @ part.T).double()
