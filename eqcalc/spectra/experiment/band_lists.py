@@ -213,9 +213,18 @@ def _split(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
         rows = [(n, [*part[:i], *part[i].split("±"), *part[i + 1 :]]) for n, part in rows]
         more = ["intensity"] if any(_first_number(part[i + 2 : i + 3]) for _, part in rows) else []
         return rows, [*["name"] * i, "position", "uncertainty", *more]
-    titled = all(number_in(word.strip()) is None for word in rows[0][1])
-    if titled and len(rows) > 1:
-        return rows[1:], rows[0][1]
+    headings = [*itertools.takewhile(lambda row: not any(map(_is_number, row[1])), rows)]
+    if headings and len(headings) < len(rows):
+        width = len(rows[len(headings)][1])
+        if any(len(part) != width for _, part in headings):
+            headings = headings[:1]  # others are no units below the titles
+        titles = itertools.zip_longest(*(part for _, part in headings), fillvalue="")
+        return rows[len(headings) :], [" ".join(filter(None, words)) for words in titles]
+    kinds = {kind for _, part in rows for kind, places in _places(part[:1]).items() if places}
+    if kinds >= {"position", "intensity"}:
+        raise InvalidFileError(
+            "a line of positions and one of intensities", advice="write a line for each band"
+        )
     return rows, _titles_of_names(rows)
 
 
@@ -239,6 +248,10 @@ def _after_name(line: str) -> list[str]:
     known = (number_in(_point(word.partition("±")[0])) is not None for word in words)
     first = next((i for i, is_number in enumerate(known) if is_number), 0)
     return [" ".join(words[:first]), *words[first:]] if first else words
+
+
+def _is_number(word: str) -> bool:
+    return number_in(_point(word.strip()).partition("±")[0]) is not None
 
 
 def _first_number(words: Sequence[str]) -> bool:

@@ -26,6 +26,7 @@ POSITIONS = [900.0, 1100.0, 1450.0, 2950.0]
         ('cm-1,km/mol\n900,10.0\n"1,100",60.0\n"1,450",30.0\n"2,950",120.0\n', "km/mol", True),
         ("900,0;10\n1.100,0;60\n1.450,0;30\n2.950,0;120\n", "", True),
         ("wavenumber,km/mol\n900,10\n1100,60\n1450,30\n2950,120\n", "km/mol", True),
+        ("Peak,Intensity\ncm-1,km/mol\n900,10\n1100,60\n1450,30\n2950,120\n", "km/mol", True),
         ("cm-1\tRaman activity\n900\t10\n1100\t60\n1450\t30\n2950\t120\n", "Å⁴/amu", True),
         (
             'mode,symmetry,wavenumber,ir_km_mol\n1,"a\'",900,10\n2,a,1100,60\n3,a,1450,30\n'
@@ -68,6 +69,13 @@ def test_values_that_no_band_has_are_refused(tmp_path, text, key):
     path = tmp_path / "m.txt"
     path.write_text(text)
     with refused(InvalidFileError, file=path, key=key):
+        read_bands(path)
+
+
+def test_bands_in_columns_are_no_list(tmp_path):
+    path = tmp_path / "m.txt"
+    path.write_text("Frequencies --   1050.1   1700.2\nIR Inten    --     10.0    50.0\n")
+    with refused(InvalidFileError, file=path):
         read_bands(path)
 
 
