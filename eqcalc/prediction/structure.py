@@ -168,6 +168,8 @@ def molecule_from(text: str) -> Atoms:
     if formula is not None and smiles is not None:
         other = _from_smiles(text)
         if _hill(other) != _hill(formula):
+            if re.search(r"([A-Z][a-z]?)\1", text):  # nobody writes OO for O2
+                return other
             raise InvalidInputError(
                 f"is {_hill(formula)} as a formula and {_hill(other)} as SMILES",
                 key="molecule",

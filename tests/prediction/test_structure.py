@@ -132,12 +132,19 @@ class TestSmiles:
 
     def test_radical_electrons(self):
         assert molecule_from("[CH2]").info["multiplicity"] == 3
+        assert molecule_from("CH2_s1A1d").info["multiplicity"] == 1  # not the ground state
 
     def test_a_formula_that_is_another_molecule_as_smiles_is_refused(self):
         with refused(key="molecule", expected="formula:CO or smiles:CO"):
             molecule_from("CO")
         assert len(molecule_from("formula:CO")) == 2
         assert len(molecule_from("smiles:CO")) == 6
+
+    def test_a_symbol_twice_is_no_formula(self):
+        """Diatomic molecules are O2 and N2; OO and NN are hydrogen peroxide and hydrazine."""
+        assert str(molecule_from("OO").symbols) == "O2H2"
+        assert str(molecule_from("NN").symbols) == "N2H4"
+        assert len(molecule_from("N2")) == 2
 
 
 def test_without_rdkit_the_error_says_so(monkeypatch):
