@@ -30,10 +30,10 @@ The settings of a training, here with their defaults where they have one::
     # and kernels: triton, to train a PaiNN on a GPU with fused kernels
 """
 
-from eqcalc.training.config import TrainingConfig
+from eqcalc.training.config import TOLERATED, TrainingConfig
 from eqcalc.training.evaluation import evaluate
 from eqcalc.training.evaluation_table import EvaluationTable
-from eqcalc.training.few_labels import TOLERATED, TangentFit, tangent_fit
+from eqcalc.training.few_labels import TangentFit, tangent_fit
 from eqcalc.training.fit import TrainingResult, train
 from eqcalc.training.uncertainty import Calibration, calibrated_last_layers, calibration
 

@@ -192,6 +192,10 @@ class AdamWConfig:
             positive("max_gradient_norm", self.max_gradient_norm)
 
 
+#: Errors of labels that are tolerated, in internal units (energy: of the molecule).
+TOLERATED = {"energy": 2e-3, "forces": 3e-3, "dipole": 1e-3, "polarizability": 5e-3}
+
+
 @dataclass(frozen=True)
 class GaussNewtonConfig:
     """Gauss–Newton steps of least norm, for few labels of one molecule.
@@ -203,8 +207,9 @@ class GaussNewtonConfig:
     Parameters
     ----------
     tolerated
-        Errors of labels by quantity, in internal units (energy: of the molecule), that are other
-        than the default; smaller ones fit small forces near minima more closely.
+        Errors of labels by quantity, where they are not those of :data:`TOLERATED`; smaller ones
+        fit small forces near minima more closely. 1 % of the energy above the lowest, or of the
+        forces of the structure, is added.
     memory
         Size [GB] of the Jacobian, for which a random part of the parameters is fitted if
         necessary. The time is proportional to it.
@@ -217,7 +222,7 @@ class GaussNewtonConfig:
 
     def __post_init__(self) -> None:
         for key, value in self.tolerated.items():
-            named("tolerated", key, trainable_quantities())
+            one_of("tolerated", key, TOLERATED)
             positive(f"tolerated.{key}", value)
         positive("memory", self.memory)
 

@@ -45,15 +45,14 @@ from eqcalc.models.potential import Potential
 from eqcalc.neighbors import Pairs, pairs_within
 from eqcalc.quantities import ordered, quantity
 from eqcalc.structures import Structures
+from eqcalc.training.config import TOLERATED, GaussNewtonConfig
 from eqcalc.training.data import Batches
 from eqcalc.training.initial import potential_from
 from eqcalc.training.run_folder import dataset_record, start_record
 from eqcalc.units import conversion_factor
-from eqcalc.validation import InvalidInputError, count, one_of, positive
+from eqcalc.validation import InvalidInputError, count, one_of
 
-#: Tolerated errors, in internal units (energy: of the molecule).
-TOLERATED = {"energy": 2e-3, "forces": 3e-3, "dipole": 1e-3, "polarizability": 5e-3}
-#: And as a part of the energy above the lowest, and of the forces of a structure.
+#: Tolerated besides: a part of the energy above the lowest, and of the forces of a structure.
 _RELATIVE = 0.01
 #: λ in parts of the mean diagonal of the kernel: at least, and where no step makes errors smaller.
 _NOISE, _MOST_NOISE = 1e-5, 100.0
@@ -67,8 +66,6 @@ _PARTS = 4
 _TIMED = 8
 #: Root mean square of errors, in tolerated ones, that is small enough.
 _CONVERGED = 0.05
-#: Size of a Jacobian [GB], if nothing else is asked for.
-_MEMORY = 1.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def tangent_fit(
     quantities: Sequence[str] = tuple(TOLERATED),
     members: int = 8,
     tolerated: Mapping[str, float] | None = None,
-    memory: float = _MEMORY,
+    memory: float = GaussNewtonConfig.memory,
     seed: int = 0,
 ) -> TangentFit:
     """Fit a trained model to a dataset of one molecule.
@@ -116,12 +113,8 @@ def tangent_fit(
         Labels to fit, as far as the dataset has them.
     members
         Number of members.
-    tolerated
-        Errors of labels by quantity, in internal units (energy: of the molecule), where they are
-        not those of :data:`TOLERATED`. To the absolute ones 1 % of the energy above the lowest, or
-        of the forces of the structure, is added.
-    memory
-        Size [GB] of the Jacobian; of more parameters a random part is fitted.
+    tolerated, memory
+        See :class:`~eqcalc.training.config.GaussNewtonConfig`.
     seed
         Random seed.
 
@@ -131,11 +124,7 @@ def tangent_fit(
         The dataset has structures of several molecules, or none of the labels.
     """
     count("members", members, least=2)
-    widths = {**TOLERATED, **(tolerated or {})}
-    for name, width in widths.items():
-        one_of("tolerated", name, TOLERATED)
-        positive(f"tolerated.{name}", width)
-    positive("memory", memory)
+    settings = GaussNewtonConfig(tolerated or {}, memory)
     names = _learnt(dataset, quantities)
     heads = ordered(quantity(name).read_out for name in names)
     model = potential_from(Path(start), heads, dataset, np.arange(len(dataset)), seed=seed)
@@ -150,7 +139,7 @@ def tangent_fit(
             "started_from": start_record(Path(start)),
         },
     }
-    return _Fit(model, dataset, names, widths, memory, seed).result(members)
+    return _Fit(model, dataset, names, settings, seed).result(members)
 
 
 def _learnt(dataset: Dataset, quantities: Sequence[str]) -> tuple[str, ...]:
@@ -223,9 +212,8 @@ def seconds_of_fits(
     times.append(time.perf_counter())
     each, product = times[1] - times[0], (times[2] - times[1]) / _TIMED**2
     size = jacobian.numel() / _TIMED * jacobian.element_size() * 1e-9
-    return tuple(
-        _JACOBIANS * n * (each + n * product * min(1.0, _MEMORY / (n * size))) for n in sizes
-    )
+    whole = GaussNewtonConfig.memory / size
+    return tuple(_JACOBIANS * n * (each + product * min(n, whole)) for n in sizes)
 
 
 def _jacobian(
@@ -281,8 +269,7 @@ class _Fit:
         potential: Potential,
         dataset: Dataset,
         names: Sequence[str],
-        tolerated: Mapping[str, float],
-        memory: float,
+        settings: GaussNewtonConfig,
         seed: int,
     ) -> None:
         self._potential, self._names, self._n = potential, names, len(dataset)
@@ -292,13 +279,15 @@ class _Fit:
         #: Of each output; zero, as its weight is, where it has no label.
         self._labels = _rows(self._whole.labels, names, self._n)
         self._known = self._labels.isfinite()
-        self._weights = torch.where(self._known, 1.0 / self._widths(tolerated), 0.0)
+        self._weights = torch.where(
+            self._known, 1.0 / self._widths({**TOLERATED, **settings.tolerated}), 0.0
+        )
         self._labels = torch.where(self._known, self._labels, 0.0)
         self._parameters = fitted_parameters(potential)
         self._start = self._flat()
         size = len(self._start)
         self._generator = torch.Generator().manual_seed(seed)
-        numbers = round(memory * 1e9) // self._start.element_size()
+        numbers = round(settings.memory * 1e9) // self._start.element_size()
         kept = max(1, min(size, numbers // self._labels.numel()))
         #: Which of all parameters are fitted.
         self._places = torch.randperm(size, generator=self._generator)[:kept].sort().values
