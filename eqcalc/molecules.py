@@ -235,9 +235,16 @@ def stated_unpaired_electrons(atoms: Atoms) -> int | None:
 
 
 def open_shell(atoms: Atoms) -> dict[str, int]:
-    """Return the entry of ``atoms.info`` that states an open shell, or a singlet instead of one."""
-    unpaired = unpaired_electrons(atoms)
-    stated = unpaired > 1 or (unpaired == 0 and _ground_state(atoms, total_charge(atoms)))
+    """Return the entry of ``atoms.info`` that states the spin, if it does not go without."""
+    return spin_entry(atoms, unpaired_electrons(atoms))
+
+
+def spin_entry(atoms: Atoms, unpaired: int) -> dict[str, int]:
+    """Return the entry of ``atoms.info`` that states a number of unpaired electrons.
+
+    There is none where without it the least possible number is meant and is that.
+    """
+    stated = unpaired > 1 or _ground_state(atoms, total_charge(atoms))
     return {"multiplicity": unpaired + 1} if stated else {}
 
 

@@ -20,11 +20,13 @@ from ase.constraints import (
     Hookean,
 )
 
+from eqcalc.datasets import Record
 from eqcalc.molecules import (
     IgnoredInputWarning,
     atomic_masses,
     isolated_molecule,
     isotope_masses,
+    open_shell,
     read_structure,
     read_structures,
     states_charge,
@@ -229,6 +231,8 @@ def test_ground_states_that_are_not_singlets_are_known(symbols, expected):
             unpaired_electrons(atoms, expected % 2)
         atoms.info["multiplicity"] = expected % 2 + 1
         assert unpaired_electrons(atoms, expected % 2) == expected % 2
+        assert open_shell(atoms) == {"multiplicity": expected % 2 + 1}  # so that it stays so
+        assert Record.from_atoms(atoms).atoms().info == atoms.info
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from eqcalc.facts import ComparedByValue
-from eqcalc.molecules import stated_unpaired_electrons, total_charge, unpaired_electrons
+from eqcalc.molecules import spin_entry, stated_unpaired_electrons, total_charge
 from eqcalc.quantities import quantity
 from eqcalc.validation import InvalidInputError, shape
 
@@ -104,9 +104,8 @@ class Record(ComparedByValue):
         atoms = ase.Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
         if self.charge:
             atoms.info["charge"] = self.charge
-        unpaired = self.unpaired_electrons
-        if unpaired is not None and (unpaired > 1 or unpaired != unpaired_electrons(atoms)):
-            atoms.info["multiplicity"] = unpaired + 1
+        if self.unpaired_electrons is not None:
+            atoms.info |= spin_entry(atoms, self.unpaired_electrons)
         if self.source:
             atoms.info["source"] = self.source
         results: dict[str, Any] = {}
