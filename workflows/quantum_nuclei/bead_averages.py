@@ -19,8 +19,9 @@ import argparse
 import csv
 import sys
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -38,7 +39,8 @@ from eqcalc.harmonic import evaluator_spectrum, harmonic_spectrum, relax
 from eqcalc.models import load_model
 from eqcalc.normal_modes import NormalModes, finite_difference_hessian
 from eqcalc.runtime import evaluator_for
-from eqcalc.units import HBAR, INTENSITY_PER_SQUARED_CHARGE_PER_MASS, conversion_factor
+from eqcalc.spectra.sticks import Sticks
+from eqcalc.units import HBAR, conversion_factor
 
 #: Of the path integrals [K].
 ELEVATED = 600.0
@@ -46,6 +48,8 @@ ELEVATED = 600.0
 STEP, SMALL = 0.4, 0.01
 #: A state belongs to a band if one quantum of its mode makes up this part of it.
 RESONANT = 0.05
+#: Polarizability volume of a polarizability, Å³ per e²Å²/eV.
+VOLUME = conversion_factor("e^2*Å^2/eV", "Å^3")
 #: Relaxation of the rings, and the time of each average [fs].
 RELAXATION, TIME = 100.0, 400.0
 
@@ -169,19 +173,21 @@ def _part(states: Sequence[Configuration], mode: int) -> float:
     return sum(found.weight for found in states if found.quanta == {mode: 1})
 
 
-def infrared_intensity(derivative: np.ndarray) -> np.ndarray:
-    """Return intensities of ∂μ/∂Q, ``[n, 3]`` e/amu^½ [km/mol]."""
-    return INTENSITY_PER_SQUARED_CHARGE_PER_MASS * (derivative**2).sum(axis=1)
+@dataclass(frozen=True, eq=False)
+class Lines(Sticks):
+    """Normal modes, of which nothing but derivatives of one quantity is known."""
+
+    kind: ClassVar[str] = "normal modes of the centroid"
+
+    dipole_derivative: np.ndarray | None = None
+    polarizability_derivative: np.ndarray | None = None
 
 
-def raman_activity(derivative: np.ndarray) -> np.ndarray:
-    """Return 45a'² + 7γ'² of ∂α/∂Q, ``[n, 3, 3]`` e²Å²/eV/amu^½ [Å⁴/amu]."""
-    tensor = derivative * conversion_factor("e^2*Å^2/eV", "Å^3")
-    mean = np.trace(tensor, axis1=1, axis2=2) / 3.0
-    return 45.0 * mean**2 + 10.5 * ((tensor**2).sum(axis=(1, 2)) - 3.0 * mean**2)
-
-
-STRENGTHS = {"dipole": infrared_intensity, "polarizability": raman_activity}
+#: Of ∂μ/∂Q, ``[n, 3]`` e/amu^½, km/mol; of ∂α/∂Q, ``[n, 3, 3]`` e²Å²/eV/amu^½, Å⁴/amu.
+STRENGTHS = {
+    "dipole": lambda x: Lines(x).infrared_intensity,
+    "polarizability": lambda x: Lines(None, VOLUME * x).raman_activity,
+}
 
 
 def main() -> None:

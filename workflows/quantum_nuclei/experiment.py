@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
+from methods_of_dynamics import RESULTS, TEMPERATURE
 from rdkit import RDLogger
 from scipy.optimize import linear_sum_assignment
 
@@ -36,9 +37,8 @@ from eqcalc.prediction import molecule_from
 from eqcalc.runtime import evaluator_for
 from eqcalc.spectra.assignment.modes import mode_names, mode_spectra
 
-HERE = Path(__file__).parent
 #: Factors of harmonic wavenumbers of the general model, fitted to the other half of the molecules.
-SCALED = HERE.parents[0] / "general" / "results" / "fundamentals-general.json"
+SCALED = Path(__file__).parents[1] / "general" / "results" / "fundamentals-general.json"
 NAMES = (
     "Water",
     "Carbon dioxide",
@@ -49,8 +49,8 @@ NAMES = (
     "Formic acid",
 )
 METHODS = ("harmonic", "scaled harmonic", "VCI", "classical", "T-RPMD", "Te PIGS")
-#: Of the dynamics [K]; of the spectra [cm⁻¹].
-TEMPERATURE, RESOLUTION = 300.0, 40.0
+#: Of the spectra [cm⁻¹].
+RESOLUTION = 40.0
 #: Limits in which the maximum of a mode is sought, in parts of its harmonic wavenumber.
 WINDOW = (0.86, 1.06)
 DYNAMICS = {
@@ -96,13 +96,13 @@ def maxima(
 
 def treated(molecule: Molecule, folder: Path) -> dict[str, np.ndarray]:
     """Return the wavenumbers of all modes by each treatment [cm⁻¹]."""
-    model = load_model("general")
+    model = load_model("general", dtype=torch.float64)
     atoms = relax(model, molecule_from(f"smiles:{molecule.smiles}"))
     harmonic = harmonic_spectrum(model, atoms)
     found = {"harmonic": np.asarray(harmonic.wavenumber)}
-    double = evaluator_for(load_model("general").double(), atoms.numbers)
-    found["VCI"] = anharmonic_spectrum(harmonic, double).fundamentals()
-    evaluator = evaluator_for(model.float(), atoms.numbers)
+    exact = evaluator_for(model, atoms.numbers)
+    found["VCI"] = anharmonic_spectrum(harmonic, exact).fundamentals()
+    evaluator = evaluator_for(load_model("general"), atoms.numbers)
     plan = LearningPlan.for_molecule(atoms, evaluator, temperature=TEMPERATURE, **PLAN)
     correction = learn_correction(atoms, evaluator, folder / "correction", plan)
     evaluators = {"Te PIGS": corrected(evaluator, correction)}
@@ -131,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--molecules", nargs="+", default=NAMES, metavar="NAME")
     parser.add_argument("--folder", type=Path, default=Path("runs/quantum_nuclei/experiment"))
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "experiment.csv")
+    parser.add_argument("--output", type=Path, default=RESULTS / "experiment.csv")
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     torch.set_num_threads(1)
