@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eqcalc.prediction import predict
 from eqcalc.prediction.errors import (
     TREATMENTS,
     Calibration,
@@ -156,6 +157,19 @@ def entry():
 
 
 class TestWorkflow:
+    @pytest.mark.slow
+    def test_a_model_of_few_labels_has_the_fundamentals_of_its_level(self, script, tmp_path):
+        pytest.importorskip("tblite")
+        level = level_named("gfn2")
+        measured = np.array([1595.0, 3657.0, 3756.0])
+        water = script.Molecule("water", "O", measured, np.ones(3), np.zeros(3))
+        found = script.predicted(water, level, "standard", tmp_path)
+        exact = predict("smiles:O", level=level, quality="quick").conformers[0].spectrum
+        assert found["wavenumber"] == pytest.approx(exact.fundamentals(), abs=script._TOLERANCE)
+        # they are those of the level: predictions by a model add its own error
+        assert found["level"] == level.key
+        assert found["model"] == [0.0] * 3
+
     def test_the_fit_finds_the_constants(self, script, entries):
         found = script.fitted(list(entries.values()), "exact")
         assert found.hydrogen == pytest.approx(0.01, abs=0.003)
@@ -175,6 +189,16 @@ class TestWorkflow:
             for which in ("narrowest", "widest")
         )
         assert wide > 2.0 * narrow
+
+    def test_one_of_few_molecules_is_predicted_with_the_constants_of_others(self, script, entry):
+        omega = np.array([1000.0, 1500.0, 3000.0])
+        entry |= {"harmonic": omega, "wavenumber": omega, "uncertainty": [1.0] * 3}
+        entry |= {"two_modes": omega, "three_modes": omega}
+        both = [entry | {"name": f"{s}", "measured": s * omega} for s in (0.98, 1.0)]
+        found = script.tested({f"InChI {e['name']}": e for e in both}, "exact")
+        # each is off by the bias of the other
+        assert found["mean absolute error / cm-1"] == pytest.approx(0.02 * omega.mean(), rel=0.01)
+        assert found["measured fundamentals"] == 6
 
     def test_modes_without_a_fundamental_are_counted(self, script, entries):
         entry = dict(next(iter(entries.values())))

@@ -4,16 +4,18 @@
     python workflows/predict/calibrate.py --level general --constants FILE
     python workflows/predict/calibrate.py --level general --quality harmonic --constants FILE
     python workflows/predict/calibrate.py --level gfn2 --largest 7 --constants FILE
+    python workflows/predict/calibrate.py --level dft --quality standard --largest 4
 
 Molecules of H, C, N and O of Shimanouchi's table are predicted like ``eqcalc predict --quality
-quick`` or ``harmonic``. Each has a file in a folder of results; the same command continues where
-it was interrupted, and begins anew for another model. Measured fundamentals, with the degeneracy of
-their symmetry species, are assigned to the modes of the most stable conformer in the most probable
-way, by the uncertainties of both: some that were measured badly, and have moved by 200 cm⁻¹ since,
-would otherwise push all others of their molecule by one place. The constants
+quick`` or ``harmonic``; with ``standard`` VCI is that of a model of few labels, for methods whose
+surface takes too many points. Each has a file in a folder of results; the same command continues
+where it was interrupted, and begins anew for another model. Measured fundamentals, with the
+degeneracy of their symmetry species, are assigned to the modes of the most stable conformer in the
+most probable way, by the uncertainties of both: some that were measured badly, and have moved by
+200 cm⁻¹ since, would otherwise push all others of their molecule by one place. The constants
 (:mod:`eqcalc.prediction.errors`) are fitted to one half of the molecules, chosen by a hash of the
-InChI, and tested on the other, and vice versa; those that are written for the
-package are fitted to all.
+InChI, and tested on the other, and vice versa; of less than twelve molecules each is tested with
+the constants of all others. Those that are written for the package are fitted to all.
 """
 
 from __future__ import annotations
@@ -37,10 +39,18 @@ from fundamentals import Molecule, assigned, best_scale, half, molecules
 
 from eqcalc.anharmonic import Treatment, anharmonic_spectrum
 from eqcalc.files import write_atomically
-from eqcalc.prediction import Calibration, Level, level_named, molecule_from, predict
+from eqcalc.prediction import (
+    ActiveLearning,
+    Calibration,
+    Level,
+    level_named,
+    molecule_from,
+    predict,
+)
+from eqcalc.prediction.active_learning import fine_tuned
 from eqcalc.prediction.errors import HARMONIC, HYDROGEN, VCI
 from eqcalc.prediction.level import default_level
-from eqcalc.prediction.planning import LARGEST, LARGEST_ANHARMONIC, QUALITIES
+from eqcalc.prediction.planning import LARGEST, LARGEST_ANHARMONIC, LEARNT, QUALITIES
 from eqcalc.spectra.experiment.fundamentals import UNCERTAINTY
 
 #: Molecules of at most so many modes are treated both with and without terms of three modes.
@@ -48,6 +58,10 @@ _BOTH = 12
 #: Least and greatest a, b [cm⁻¹] and f.
 _LIMITS = ((1e-4, 0.05), (0.1, 50.0), (0.01, 3.0))
 _NARROW, _WIDE = 0.68, 0.95
+#: Half-width by which the model of few labels knows the surface of a level [cm⁻¹]; levels err more.
+_TOLERANCE = 10.0
+#: Fewer molecules are tested one by one: halves of them would tell too little.
+_FEW = 12
 #: So that intensities of fundamentals are those of integrated bands with their hot bands [K].
 _COLD = 100.0
 #: Bands at most so far from each other [cm⁻¹] have one intensity.
@@ -92,13 +106,23 @@ class Bands(NamedTuple):
 # --- prediction -----------------------------------------------------------------------
 
 
-def predicted(molecule: Molecule, level: Level, quality: str) -> dict[str, Any]:
-    """Return what the prediction of a molecule has to do with its fundamentals, as JSON."""
-    start = time.process_time()
+def predicted(molecule: Molecule, level: Level, quality: str, folder: Path) -> dict[str, Any]:
+    """Return what the prediction of a molecule has to do with its fundamentals, as JSON.
+
+    The folder is that of a model of few labels.
+    """
     named = f"smiles:{molecule.smiles}"
+    key, spent, learns = level.key, 0.0, quality == LEARNT
+    if learns:
+        options = ActiveLearning(folder, tolerance=_TOLERANCE)
+        learnt = fine_tuned(molecule_from(named), level, options)
+        level, quality = learnt.level, "quick"
+        spent = sum(r.cpu_seconds for r in learnt.rounds)
+    start = time.process_time()
     found = predict(named, level=level, quality=quality, temperature=_COLD)
     conformer, *others = found.conformers
-    spectrum, stated = conformer.spectrum, conformer.model_error
+    # the constants are those of the level, to whose error predictions add that of their model
+    spectrum, stated = conformer.spectrum, None if learns else conformer.model_error
     place = spectrum.fundamental_transitions()
     converged = np.sqrt(sum((e**2 for e in spectrum.errors.values()), np.zeros(len(spectrum))))
     # positions of the harmonic approximation are those that are scaled
@@ -116,9 +140,9 @@ def predicted(molecule: Molecule, level: Level, quality: str) -> dict[str, Any]:
         both[other] = compared.fundamentals()
     return {
         "name": molecule.name,
-        "level": level.key,
+        "level": key,
         "conformers": 1 + len(others),
-        "cpu_s": round(time.process_time() - start, 1),
+        "cpu_s": round(spent + time.process_time() - start, 1),
         "harmonic": _listed(spectrum.harmonic),
         "wavenumber": _listed(wavenumber),
         "two_modes": _listed(both[2]),
@@ -162,7 +186,7 @@ def all_predicted(
         entry = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         if entry.get("level") != level.key:
             try:
-                entry = predicted(molecule, level, quality)
+                entry = predicted(molecule, level, quality, file.with_suffix(""))
             except Exception as error:  # a molecule that a level cannot do is reported
                 print(f"{molecule.name}: {type(error).__name__}: {error}", flush=True)
                 continue
@@ -302,12 +326,18 @@ def _rounded(constants: Calibration) -> Calibration:
 
 
 def tested(entries: Mapping[str, Mapping[str, Any]], level: str) -> dict[str, Any]:
-    """Return how well each half of the molecules is predicted with the constants of the other."""
+    """Return how well molecules are predicted with the constants of others.
+
+    Others are those of the other half; of few molecules, all but the one that is predicted.
+    """
+    everything, few = [*entries.values()], len(entries) < _FEW
     halves = [[e for inchi, e in entries.items() if half(inchi) == k] for k in (0, 1)]
-    constants = [fitted(halves[1 - k], level) for k in (0, 1)]
+    parts = [[e] for e in everything] if few else halves
+    others = [[e for e in everything if e not in part] for part in parts]
+    constants = [fitted(part, level) for part in others]
     relative, off, raw, width, uncertainty, missing = [], [], [], [], [], 0
-    for k in (0, 1):
-        bands, lost = matched(halves[k], constants[k])
+    for k, part in enumerate(parts):
+        bands, lost = matched(part, constants[k])
         missing += lost
         relative.append(bands.relative(constants[k]) / constants[k].quantiles[0])
         off.append(np.abs(bands.deviation(constants[k])))
@@ -319,19 +349,23 @@ def tested(entries: Mapping[str, Mapping[str, Any]], level: str) -> dict[str, An
     sure = np.concatenate(uncertainty) <= UNCERTAINTY["C"]
     order, fifth = np.argsort(widths), len(widths) // 5
     names = ("harmonic", "measured", "uncertainty")
-    harmonic = [[tuple(_array(e[name]) for name in names) for e in part] for part in halves]
-    scales = [best_scale(harmonic[1 - k]) for k in (0, 1)]
+    harmonic, of_others = (
+        [[tuple(_array(e[name]) for name in names) for e in part] for part in group]
+        for group in (parts, others)
+    )
+    scales = [best_scale(part) for part in of_others]
     simple = {
         name: [
             s * assigned(h, m, u, s) - m
-            for k in (0, 1)
-            for h, m, u in harmonic[k]
-            for s in (scales[k] if scaled else 1.0,)
+            for part, scale in zip(harmonic, scales, strict=True)
+            for h, m, u in part
+            for s in (scale if scaled else 1.0,)
         ]
         for name, scaled in (("harmonic", False), ("scaled harmonic", True))
     }
     return {
         "molecules": len(entries),
+        "tested": "one by one" if few else "by halves",
         "measured fundamentals": len(deviation) + missing,
         "of these without a stated transition": missing,
         "within 68 %": _mean(np.concatenate(relative) <= 1.0),
@@ -351,7 +385,7 @@ def tested(entries: Mapping[str, Mapping[str, Any]], level: str) -> dict[str, An
             for name, found in simple.items()
         },
         "scales of harmonic wavenumbers": [round(s, 4) for s in scales],
-        "constants of each half": [asdict(c) for c in reversed(constants)],
+        **({} if few else {"constants of each half": [asdict(c) for c in reversed(constants)]}),
     }
 
 
@@ -363,7 +397,7 @@ def main() -> None:
     """Predict, fit, test and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--level", default="general", help="as for eqcalc predict")
-    parser.add_argument("--quality", choices=("quick", "harmonic"), default="quick")
+    parser.add_argument("--quality", choices=("quick", "harmonic", LEARNT), default="quick")
     parser.add_argument(
         "--largest", type=int, default=LARGEST, help="atoms of the largest molecule"
     )
