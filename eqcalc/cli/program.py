@@ -183,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     format_before = warnings.formatwarning
-    warnings.formatwarning = _warning_line
+    warnings.formatwarning = _told_once()
     try:
         options, unknown = build_parser().parse_known_args(arguments)
         if unknown:
@@ -205,17 +205,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.formatwarning = format_before
 
 
-def _warning_line(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    line: str | None = None,
-) -> str:
-    """Format a warning for the command line, without a source line."""
-    if category.__module__.startswith("eqcalc"):
-        return f"eqcalc: warning: {message}\n"
-    return f"{filename}: {category.__name__}: {message}\n"
+def _told_once() -> Callable[..., str]:
+    """Return what formats warnings for the command line, each once, without a source line.
+
+    Python forgets which it has shown where a library suppresses some.
+    """
+    told: set[str] = set()
+
+    def formatted(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        of_eqcalc = category.__module__.startswith("eqcalc")
+        place = "eqcalc: warning" if of_eqcalc else f"{filename}: {category.__name__}"
+        text = f"{place}: {message}\n"
+        new = text not in told
+        told.add(text)
+        return text if new else ""
+
+    return formatted
 
 
 def _name_structure(options: argparse.Namespace, error: Exception) -> None:
@@ -238,19 +249,30 @@ def _name_structure(options: argparse.Namespace, error: Exception) -> None:
 
 def _os_error(error: Exception) -> str:
     """Return what an error of the operating system about a file says and what can be done."""
-    if not isinstance(error, OSError) or error.strerror is None:
+    cause = error.__cause__
+    if isinstance(error, InvalidInputError) and isinstance(cause, OSError):
+        return f"{error}{_advice(cause)}"
+    if not isinstance(error, OSError):
         return ""
+    if error.strerror is None:  # of eqcalc.files
+        return f"{error}{_advice(error)}"
     place = error.filename
     if place is None and _is_lost(sys.stdout):
         place = "standard output"
     if place is None:
         return ""
-    advice = ""
+    return f"{place}: {error.strerror}{_advice(error)}"
+
+
+def _advice(error: OSError) -> str:
+    """Return what can be done about an error of writing, after a semicolon."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        advice = "; make room, or choose another place"
-    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        advice = "; choose another place, or change its permissions"
-    return f"{place}: {error.strerror}{advice}"
+        return "; make room, or choose another place"
+    if error.errno == errno.EFBIG:  # by ulimit -f, or the file system
+        return "; raise the limit for the size of files (ulimit -f), or choose another place"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return "; choose another place, or change its permissions"
+    return ""
 
 
 def _is_lost(stream: TextIO) -> bool:

@@ -8,7 +8,10 @@ each comment line of extended XYZ, and in the metadata of a database as SchNetPa
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,7 +154,7 @@ def _write_database(
     level: str,
 ) -> None:
     path.unlink()  # an empty file is no database
-    with ase.db.connect(path, type="db", use_lock_file=False) as database:
+    with _errors_of_sqlite(path), ase.db.connect(path, type="db", use_lock_file=False) as database:
         database.metadata = {
             "_distance_unit": "Ang",
             "_property_unit_dict": {key: unit.replace("Å", "Ang") for key, unit in units.items()},
@@ -163,6 +166,16 @@ def _write_database(
             arrays = {k: v if isinstance(v, str) else np.atleast_1d(v) for k, v in values.items()}
             usual = {name: value for name, value in record.labels.items() if keys[name] == name}
             database.write(replace(record, labels=usual).atoms(), data=arrays)
+
+
+@contextmanager
+def _errors_of_sqlite(path: Path) -> Iterator[None]:
+    """Raise errors of SQLite about the disk in a block as those of the operating system."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        number = errno.ENOSPC if "full" in str(error) else errno.EIO
+        raise OSError(number, str(error), str(path)) from error
 
 
 #: Writers by suffix.

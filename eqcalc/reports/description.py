@@ -21,6 +21,7 @@ from eqcalc.models.compositions import Compositions, trained_on
 from eqcalc.spectra import Spectrum, read_raman, read_spectrum
 from eqcalc.spectra.provenance import provenance_facts, trajectory_provenance
 from eqcalc.training.evaluation_table import describe_force_error
+from eqcalc.training.run_folder import unfinished
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import (
     InvalidFileError,
@@ -138,6 +139,8 @@ def describe_model(header: Mapping[str, Any]) -> str:
     if training:
         lines.append("trained on " + _data(training))
         lines.append(f"knows {trained_on(metadata)}")
+        if progress := unfinished(training):
+            lines.append(f"note: {progress}")
         start = training.get("started_from")
         while start:
             lines.append(

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from eqcalc.files import append_text, replacing, write_atomically
+from eqcalc.files import append_text, write_atomically
 from eqcalc.interruption import StopRequest
 from eqcalc.models.checkpoint import save_model
 from eqcalc.progress import progress_bar
@@ -40,6 +42,18 @@ def log_columns(figures: dict[str, float]) -> dict[str, float]:
         text = f"{text}/atom" if q.error_per_atom else text
         columns[f"{part} {label} MAE [{text}]"] = value * conversion_factor(q.unit, unit)
     return columns
+
+
+class Checkpoints(TorchCheckpointIO):
+    """Writes checkpoints in their own folder; Lightning would by way of the temporary one."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Replace a checkpoint."""
+        stream = io.BytesIO()
+        torch.save(checkpoint, stream)
+        write_atomically(Path(path), stream.getvalue())
 
 
 class Keeper(lightning.Callback):
@@ -179,10 +193,7 @@ class Keeper(lightning.Callback):
 
     def _save(self, trainer: lightning.Trainer) -> None:
         # all processes take part; the first one writes
-        path = self.folder.checkpoint
-        first = trainer.is_global_zero
-        with replacing(path) if first else contextlib.nullcontext(path) as written:
-            trainer.save_checkpoint(written)
+        trainer.save_checkpoint(self.folder.checkpoint)
 
     def _patience_is_over(self) -> bool:
         patience = self.stopping.patience

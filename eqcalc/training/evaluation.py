@@ -24,11 +24,11 @@ from eqcalc.quantities import ordered, quantity
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import Batches, Split, evaluation_batches, split_dataset
 from eqcalc.training.evaluation_table import (
-    ErrorRow,
     EvaluationTable,
     describe_force_error,
     error_rows,
 )
+from eqcalc.training.run_folder import unfinished
 from eqcalc.validation import InvalidInputError, known_elements, located, one_of
 
 #: Largest number of compositions named in a note.
@@ -106,7 +106,7 @@ def evaluate(
         ),
         meaning=(
             f"the model knows {trained_on(model.metadata)}",
-            *_meaning(errors, dataset, rows),
+            *_meaning(predicted, labels, dataset, rows),
         ),
         predicted=predicted,
         labels=labels,
@@ -239,8 +239,8 @@ def _training_notes(
     model: Potential, dataset: Dataset, rows: np.ndarray, split: str | None
 ) -> tuple[str, ...]:
     """Return notes on structures seen in training, and on compositions that were not."""
-    notes = []
     training = model.metadata.get("training", {})
+    notes = [f"{progress}."] if (progress := unfinished(training)) else []
     record = training.get("dataset", {})
     # a fit to few labels by the Python function has no settings that name its structures
     known = "sha256" in record and "config" in training and (split is None or "/" in split)
@@ -266,9 +266,22 @@ def _molecules(dataset: Dataset, rows: np.ndarray) -> set[tuple[int, ...]]:
     return {tuple(np.sort(numbers).tolist()) for numbers in dataset.numbers(rows)}
 
 
-def _meaning(errors: tuple[ErrorRow, ...], dataset: Dataset, rows: np.ndarray) -> tuple[str, ...]:
-    """Return what the error of forces means for wavenumbers of molecules."""
-    found = [row.mae for row in errors if (row.quantity, row.unit) == ("forces", "meV/Å")]
-    if not found or dataset.structures(rows).periodic:
+def _meaning(
+    predicted: dict[str, np.ndarray],
+    labels: dict[str, np.ndarray],
+    dataset: Dataset,
+    rows: np.ndarray,
+) -> tuple[str, ...]:
+    """Return what the errors of forces mean for wavenumbers of molecules."""
+    if "forces" not in predicted or dataset.structures(rows).periodic:
         return ()
-    return (describe_force_error(found[0] / 1000.0, _molecules(dataset, rows)),)
+    errors = np.abs(predicted["forces"] - labels["forces"]).mean(axis=1)
+    known = rows[dataset.present("forces")[rows]]
+    molecules: dict[tuple[int, ...], list[np.ndarray]] = {}
+    first = 0
+    for numbers in dataset.numbers(known):
+        key = tuple(np.sort(numbers).tolist())
+        molecules.setdefault(key, []).append(errors[first : first + len(numbers)])
+        first += len(numbers)
+    each = [float(np.concatenate(parts).mean()) for parts in molecules.values()]
+    return (describe_force_error(float(errors.mean()), list(molecules), each),)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: With more points than this, densities are plotted instead of points.
 _DOTS = 5000
+#: Of fewer compositions than this the range of all is told, else that of two thirds.
+_FEW = 6
 
 
 @dataclass(frozen=True)
@@ -189,17 +191,41 @@ def wavenumber_error(error: float, numbers: ArrayLike, temperature: float = 300.
     return angular_frequency_to_wavenumber(shift)
 
 
-def describe_force_error(error: float, molecules: Iterable[ArrayLike]) -> str:
-    """Return what a mean error of forces [eV/Å] means for the wavenumbers of these molecules."""
-    found = [wavenumber_error(error, numbers) for numbers in molecules]
-    found = [value for value in found if math.isfinite(value)] or [math.nan]
-    low, high = (f"{x:.1g}" if x < 10.0 else f"{x:.0f}" for x in (min(found), max(found)))
-    typical = low if low == high else f"{low} to {high}"
+def describe_force_error(
+    error: float, molecules: Sequence[ArrayLike], errors: Sequence[float] | None = None
+) -> str:
+    """Return what a mean error of forces means for the wavenumbers of molecules.
+
+    Parameters
+    ----------
+    error
+        Mean absolute error of the components of forces [eV/Å].
+    molecules
+        Atomic numbers of each.
+    errors
+        Mean absolute error of each molecule; by default that of all. That of all is one of large
+        molecules, which have most atoms, and tells little of a diatomic one.
+    """
+    errors = [error] * len(molecules) if errors is None else errors
+    pairs = zip(errors, molecules, strict=True)
+    found = np.array([wavenumber_error(each, numbers) for each, numbers in pairs])
+    found = found[np.isfinite(found)]
+    typical, text = np.median(found) if len(found) else math.nan, ""
+    if len(found) > 1:
+        # of a few all are told
+        share = (0.0, 1.0) if len(found) < _FEW else (1.0 / 6.0, 5.0 / 6.0)
+        low, high = (_rounded(x) for x in np.quantile(found, share))
+        of = "" if len(found) < _FEW else " for two thirds of the compositions"
+        text = f" ({low} to {high}{of})" if low != high else ""
     return (
-        f"a mean error of forces of {1000.0 * error:.3g} meV/Å typically means one of {typical} "
-        "cm⁻¹ in harmonic wavenumbers, at the level of theory of the labels; single modes may be "
-        "off by four times as much"
+        f"a mean error of forces of {1000.0 * error:.3g} meV/Å typically means one of "
+        f"{_rounded(typical)} cm⁻¹{text} in harmonic wavenumbers, at the level of theory of the "
+        "labels; single modes may be off by four times as much"
     )
+
+
+def _rounded(error: float) -> str:
+    return f"{error:.1g}" if error < 10.0 else f"{error:.0f}"
 
 
 def error_rows(

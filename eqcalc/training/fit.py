@@ -126,7 +126,7 @@ def _fit(
     config: TrainingConfig, dataset: Dataset, split: Split, folder: RunFolder, progress: bool
 ) -> None:
     """Train until a stopping criterion is met."""
-    from eqcalc.training.callbacks import Keeper
+    from eqcalc.training.callbacks import Checkpoints, Keeper
 
     assert isinstance(config.optimizer, AdamWConfig)
     with _quiet_lightning(), contextlib.ExitStack() as held, stopping() as request:
@@ -137,6 +137,7 @@ def _fit(
             max_epochs=config.stopping.epochs,
             gradient_clip_val=config.optimizer.max_gradient_norm,
             callbacks=[keeper],
+            plugins=[Checkpoints()],
         )
         if trainer.is_global_zero:  # of several processes, which train together
             held.enter_context(folder.exclusive())
@@ -218,12 +219,13 @@ def _conclude(
     model = load_model(folder.model)
     record = model.metadata["training"]
     record |= facts
+    save_model(model, folder.model)
     if finished and len(split.test):
         table = evaluate(folder.model, dataset, split="test", names=config.quantities)
         table.write(folder.path, "test")
         record["test"] = table.settings()["rows"]
+        save_model(model, folder.model)
         _log.info("%d held-out structures:\n%s", len(split.test), table)
-    save_model(model, folder.model)
     folder.finish(finished)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -214,6 +214,17 @@ def training_record(
         settings["model"]["start_from"] = start.name
         record["started_from"] = start_record(start)
     return record
+
+
+def unfinished(training: Mapping[str, Any]) -> str:
+    """Return how far the training of a model has come, from its record; empty if to its end."""
+    if "best_epoch" not in training or training.get("stopped_by", "hours") != "hours":
+        return ""  # without epochs, or ended by one of its criteria
+    epochs = training["config"]["stopping"]["epochs"]
+    return (
+        f"its training is not finished: the model is that of epoch {training['best_epoch']} of "
+        f"{epochs}; rerun eqcalc train to resume it"
+    )
 
 
 def dataset_record(dataset: Dataset, training: np.ndarray) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from eqcalc.centroid import LearningPlan
 from eqcalc.cli import build_parser, main
 from eqcalc.cli.program import FAILURE
 from eqcalc.datasets import Dataset
-from eqcalc.files import replacing
+from eqcalc.files import _failure, replacing
 from eqcalc.labelling import SamplingPlan
 from eqcalc.methods import method_names
 from eqcalc.models.checkpoint import load_model, save_model, shipped_model
@@ -35,6 +35,7 @@ from eqcalc.spectra import read_spectrum
 from eqcalc.spectra.provenance import provenance_facts
 from eqcalc.structure_formats import GeometryWarning
 from eqcalc.trajectory import Trajectory
+from eqcalc.validation import InvalidFileError
 from tests.conftest import make_potential
 
 
@@ -556,9 +557,8 @@ def test_warnings_are_lines_for_people(tmp_path, water, capsys):
             warnings.formatwarning(m, c, f, n)
         )
         assert run("harmonic", shipped_model("ethanol"), water) == 0
-    lines = capsys.readouterr().err.splitlines()
-    assert lines
-    assert all(line.startswith("eqcalc: warning: H2O was not among") for line in lines)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("eqcalc: warning: H2O was not among")
     assert warnings.formatwarning is before
 
 
@@ -594,16 +594,25 @@ def test_places_where_nothing_can_be_written_are_told_before_the_work(arguments,
     assert "/proc: the folder cannot be written" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("number", "advice"), [(errno.ENOSPC, "room"), (errno.EROFS, "place")])
-def test_errors_of_the_system_say_what_to_do(number, advice, capsys, monkeypatch):
+ADVICE = [(errno.ENOSPC, "room"), (errno.EFBIG, "ulimit"), (errno.EROFS, "place")]
+
+
+@pytest.mark.parametrize(("number", "advice"), ADVICE)
+@pytest.mark.parametrize("kind", ["of the system", "of a room", "of eqcalc.files"])
+def test_errors_of_the_system_say_what_to_do(number, advice, kind, capsys, monkeypatch):
     def fail(path):
-        raise OSError(number, os.strerror(number), "run.h5")
+        error = OSError(number, os.strerror(number), "run.h5")
+        if kind == "of the system":
+            raise error
+        if kind == "of a room":
+            raise InvalidFileError("cannot be written", file="run.h5") from error
+        raise _failure(Path("run.h5"), number, "cannot be written")
 
     monkeypatch.setattr("eqcalc.reports.description.describe_file", fail)
     assert run("info", "run.h5") == FAILURE
     told = capsys.readouterr().err
-    assert f"error: run.h5: {os.strerror(number)}; " in told
-    assert advice in told
+    assert "error: run.h5: " in told
+    assert advice in told.partition("; ")[2]
 
 
 def test_a_folder_of_results_is_tried_out_before_the_work(tmp_path, capsys, monkeypatch):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Datasets written for others are read back to the last bit, by us and by ASE."""
 
+import resource
+
 import ase.db
 import ase.io
 import numpy as np
@@ -115,6 +117,24 @@ def test_keys_of_absent_quantities_serve_any_dataset(tmp_path):
     target = tmp_path / "o.extxyz"
     export_dataset(oxygen, target, keys={**KEYS, "stress": "REF_stress"})
     assert ase.io.read(target).info["REF_energy"] == -np.pi
+
+
+@pytest.mark.parametrize("suffix", ["extxyz", "db"])
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path, suffix):
+    """Files cannot be larger than 20 kB meanwhile."""
+    records = [Record(np.array([8]), np.zeros((1, 3)), {"energy": -np.pi})] * 500
+    dataset = Dataset.create(tmp_path / "o.h5", records, level_of_theory="A/B")
+    target = tmp_path / "results" / f"o.{suffix}"
+    target.parent.mkdir()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            export_dataset(dataset, target, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(target)
+    assert list(target.parent.iterdir()) == []
 
 
 def test_nothing_is_overwritten_and_names_are_checked(dataset, tmp_path):

@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from eqcalc.structures import Structures
 from eqcalc.training import evaluate, train
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import split_dataset
-from eqcalc.training.evaluation_table import parity_plot, wavenumber_error
+from eqcalc.training.evaluation_table import describe_force_error, parity_plot, wavenumber_error
 from eqcalc.units import BOLTZMANN, angular_frequency_to_wavenumber
 from eqcalc.validation import UnknownElementError
 from tests.errors import refused
@@ -274,6 +275,25 @@ def test_errors_of_force_constants_are_recognised_in_those_of_forces():
     shifts = angular_frequency_to_wavenumber(1.0) * np.diag(errors) / (2.0 * omega)
     found = wavenumber_error(np.mean(np.abs(forces)), [6] * n_atoms, temperature)
     assert found == pytest.approx(np.mean(np.abs(shifts)), rel=0.2)
+
+
+def test_one_small_molecule_does_not_say_how_good_a_model_is():
+    """Of H2 the error of all forces, which is that of large molecules, would be 170 cm⁻¹."""
+    ethanol, hydrogen = [6, 6, 8, 1, 1, 1, 1, 1, 1], [1, 1]
+    assert wavenumber_error(0.038, hydrogen) > 140.0
+    typical = wavenumber_error(0.038, ethanol)
+
+    def numbers(*arguments):
+        text = describe_force_error(0.038, *arguments).partition("meV/Å")[2]
+        return [float(word) for word in re.findall(r"\b[\d.]+\b", text)]
+
+    assert numbers([ethanol]) == [pytest.approx(typical, abs=0.5)]
+    assert numbers([ethanol] * 9 + [hydrogen]) == [pytest.approx(typical, abs=0.5)]
+    own = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.3]
+    low, high = (wavenumber_error(error, ethanol) for error in (0.02, 0.06))
+    middle = wavenumber_error(0.04, ethanol)
+    assert numbers([ethanol] * 7, own) == pytest.approx([middle, low, high], rel=0.1)
+    assert numbers([hydrogen, ethanol], [0.001, 0.038])[1:] == pytest.approx([4, 13], rel=0.1)
 
 
 def test_a_table_says_what_the_model_knows_and_what_its_errors_mean(settings, dataset):

@@ -2,10 +2,12 @@
 """Whole trainings: learning, resuming, refusing and recording."""
 
 import csv
+import errno
 import json
 import logging
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -17,13 +19,15 @@ import torch
 
 from eqcalc.datasets import Dataset, DatasetWriter
 from eqcalc.interruption import Stopped
-from eqcalc.models.checkpoint import load_model
+from eqcalc.models.checkpoint import load_model, read_header, shipped_model
+from eqcalc.reports.description import describe_file, describe_model
 from eqcalc.runtime import ExecutionUnavailableError
 from eqcalc.runtime.cpp_compiler import compiler
 from eqcalc.training import evaluate, train
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import split_dataset
 from eqcalc.training.module import TrainingModule
+from eqcalc.training.run_folder import unfinished
 from eqcalc.validation import MissingExtraError
 from tests.conftest import slow
 from tests.errors import refused
@@ -149,6 +153,50 @@ def test_a_signal_stops_within_an_epoch_and_nothing_is_trained_twice(
     assert len(steps) == 12
     assert without_time(log_of(resumed)) == without_time(log_of(whole))
     assert same_parameters(resumed.model, whole.model)
+
+
+def test_a_checkpoint_on_a_full_disk_is_named_and_the_run_goes_on_later(
+    tmp_path, settings, monkeypatch
+):
+    """Files cannot be larger than half of it meanwhile; none goes to the temporary folder."""
+    settings["stopping"] = {"epochs": 2, "hours": 1e-9}
+    result = train(settings, progress=False)
+    checkpoint = result.folder / "checkpoints" / "last.ckpt"
+    before = checkpoint.read_bytes()
+    assert result.path.stat().st_size < len(before) // 2
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            train(settings, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(checkpoint))
+    assert list(scratch.iterdir()) == []
+    assert [p.name for p in checkpoint.parent.iterdir()] == ["last.ckpt"]
+    assert checkpoint.read_bytes() == before
+    assert train(settings, progress=False).finished
+
+
+def test_models_of_trainings_that_were_not_finished_say_so(settings, dataset):
+    """After the first of three epochs, by the clock; after two, killed; at the end."""
+    settings["stopping"] = {"epochs": 3, "hours": 1e-9}
+    result = train(settings, progress=False)
+    told = f"epoch {result.record['best_epoch']} of 3"
+    assert told in describe_file(result.path)
+    assert any(told in note for note in evaluate(result.path, dataset, [0]).notes)
+    del result.model.metadata["training"]["stopped_by"]  # which a killed one does not have
+    assert told in describe_model({**read_header(result.path), "metadata": result.model.metadata})
+    while not result.finished:
+        result = train(settings, progress=False)
+    assert "not finished" not in describe_file(result.path)
+    table = json.loads((result.folder / "test.json").read_text())
+    assert not any("not finished" in note for note in table["notes"])
+    assert unfinished(load_model(shipped_model("hcno")).metadata["training"]) == ""
+    assert unfinished(load_model(shipped_model("ethanol")).metadata["training"]) == ""
 
 
 def test_a_time_limit_can_be_gone_past(settings):
