@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 from ase import Atoms
@@ -30,6 +31,8 @@ _RESOLVED = 10.0
 _NEAR = 0.1
 #: Transitions nearer than this are degenerate, cm⁻¹.
 _DEGENERATE = 1.0
+#: Configurations of a state are equivalent if their weights have at least this ratio.
+_EQUAL = 0.98
 _UNKNOWN = Estimate(math.nan, math.nan)
 
 
@@ -232,7 +235,7 @@ def _bands(
     coupling = int(spectrum.provenance.get("mode_coupling", 3))
     result = []
     for t in np.flatnonzero(spectrum.shown(least)).tolist():
-        quanta = _gained(spectrum.assignment[t][0], spectrum.initial[t][0])
+        quanta = _gained(spectrum.assignment[t], spectrum.initial[t])
         cold = not spectrum.initial[t][0].quanta
         wavenumber = float(spectrum.wavenumber[t])
         convergence = {name: float(error[t]) for name, error in spectrum.errors.items()}
@@ -291,10 +294,17 @@ def strengths(sticks: Sticks, weight: float) -> tuple[np.ndarray, np.ndarray, np
     return infrared, raman, ratio
 
 
-def _gained(upper: Configuration, lower: Configuration) -> dict[int, int]:
-    modes = sorted({*upper.quanta, *lower.quanta})
-    gained = {k: upper.quanta.get(k, 0) - lower.quanta.get(k, 0) for k in modes}
-    return {k: n for k, n in gained.items() if n}
+def _gained(upper: Sequence[Configuration], lower: Sequence[Configuration]) -> dict[int, int]:
+    """Return the quanta each mode gains: the fewest, where degenerate modes leave a choice."""
+    found = []
+    for up, low in product(_leading(upper), _leading(lower)):
+        gained = {k: up.get(k, 0) - low.get(k, 0) for k in sorted({*up, *low})}
+        found.append({k: n for k, n in gained.items() if n})
+    return min(found, key=lambda gained: sum(map(abs, gained.values())))
+
+
+def _leading(state: Sequence[Configuration]) -> list[dict[int, int]]:
+    return [one.quanta for one in state if one.weight > _EQUAL * state[0].weight]
 
 
 def _key(quanta: dict[int, int]) -> tuple[tuple[int, int], ...]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ase.io import read
 
+from eqcalc.anharmonic import Configuration
 from eqcalc.cli.program import build_parser
 from eqcalc.prediction import ActiveLearning, Calibration
 from eqcalc.prediction.bands import predicted_bands
@@ -76,6 +77,21 @@ def test_errors_of_the_model_are_those_of_its_modes(prediction):
     assert bend.infrared_error == pytest.approx(2.0 * part)
     assert bend.raman_error == pytest.approx(1.0 * part)
     assert np.isnan(next(b for b in bands if b.quanta == {0: 2}).infrared_error)
+
+
+def test_lines_of_degenerate_modes_have_the_same_error(prediction):
+    """(01) + (10) from either of the degenerate (1) and (0) is a quantum of the other."""
+    conformer = prediction.conformers[0]
+    upper = (Configuration({0: 1, 1: 1}, 0.47), Configuration({1: 1, 2: 1}, 0.47))
+    lower = [(Configuration({k: 1}, 0.96),) for k in (0, 2)]
+    n = len(conformer.spectrum)
+    spectrum = replace(
+        conformer.spectrum,
+        assignment=[upper] * n,
+        initial=[lower[t % 2] for t in range(n)],
+    )
+    bands = predicted_bands([replace(conformer, spectrum=spectrum)], least=0.0)
+    assert [band.quanta for band in bands] == [{1: 1}] * n
 
 
 def test_errors_of_a_level_are_told_everywhere(prediction):
