@@ -311,9 +311,10 @@ def _budget(prediction: Prediction) -> Section:
     else:
         text = (
             f"How far positions may be off ({told}): half-widths that contain 68 % of "
-            f"{found.bands} measured fundamentals of {found.molecules} molecules, about the "
-            "position that is expected without the bias of this level; the last column contains "
-            "95 %." + (" Those of overtones and combinations are extrapolated." if coupling else "")
+            f"{found.bands} measured fundamentals of {found.molecules} molecules of H, C, N and O, "
+            "about the position that is expected without the bias of this level; the last column "
+            "contains 95 %."
+            + (" Those of overtones and combinations are extrapolated." if coupling else "")
         )
     rest = "There is no sampling error, since no dynamics is run."
     if prediction.conformers[0].model_error is not None:

@@ -190,7 +190,8 @@ def _of_errors(level: str, calibration: Calibration | None, conformer: Conformer
     else:
         yield (
             "errors are half-widths of 68 %, as they were for "
-            f"{calibration.bands} measured fundamentals of {calibration.molecules} molecules"
+            f"{calibration.bands} measured fundamentals of {calibration.molecules} molecules of "
+            "H, C, N and O"
         )
         if conformer.treatment == VCI:
             yield "those of overtones and combinations are extrapolated"
