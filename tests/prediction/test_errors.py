@@ -84,6 +84,15 @@ def test_scaled_wavenumbers_have_no_bias():
     assert not band_error({0: 1}, 1000.0, HARMONIC, {}, 3, None, None).parts  # all unknown
 
 
+def test_a_density_functional_has_its_own_constants():
+    pytest.importorskip("pyscf")
+    known = level_named("dft").calibration("harmonic")
+    assert known == level_named("dft:PBE0/def2-TZVP").calibration("harmonic")
+    assert 0.92 < known.scale(np.array([1000.0]))[0] < 0.98
+    for other in ("dft:B3LYP/def2-TZVP", "dft:PBE0/def2-SVP"):
+        assert level_named(other).calibration("harmonic") is None
+
+
 @pytest.mark.parametrize("treatment", TREATMENTS)
 def test_the_general_model_has_constants_of_each_treatment(treatment):
     level = level_named("general")
@@ -194,11 +203,13 @@ class TestWorkflow:
         omega = np.array([1000.0, 1500.0, 3000.0])
         entry |= {"harmonic": omega, "wavenumber": omega, "uncertainty": [1.0] * 3}
         entry |= {"two_modes": omega, "three_modes": omega}
-        both = [entry | {"name": f"{s}", "measured": s * omega} for s in (0.98, 1.0)]
+        both = [entry | {"name": f"{s}", "measured": s * omega + [1, -1, 1]} for s in (0.98, 1.0)]
         found = script.tested({f"InChI {e['name']}": e for e in both}, "exact")
         # each is off by the bias of the other
         assert found["mean absolute error / cm-1"] == pytest.approx(0.02 * omega.mean(), rel=0.01)
         assert found["measured fundamentals"] == 6
+        assert found["within 95 %"] == 0.0
+        assert found["quantiles"][0] > 10.0  # and the constants of both say so
 
     def test_modes_without_a_fundamental_are_counted(self, script, entries):
         entry = dict(next(iter(entries.values())))

@@ -15,7 +15,8 @@ most probable way, by the uncertainties of both: some that were measured badly, 
 200 cm⁻¹ since, would otherwise push all others of their molecule by one place. The constants
 (:mod:`eqcalc.prediction.errors`) are fitted to one half of the molecules, chosen by a hash of the
 InChI, and tested on the other, and vice versa; of less than twelve molecules each is tested with
-the constants of all others. Those that are written for the package are fitted to all.
+the constants of all others. Those that are written for the package are fitted to all; of few
+molecules, whose own deviations are too small, the quantiles are those of the test.
 """
 
 from __future__ import annotations
@@ -339,12 +340,15 @@ def tested(entries: Mapping[str, Mapping[str, Any]], level: str) -> dict[str, An
     for k, part in enumerate(parts):
         bands, lost = matched(part, constants[k])
         missing += lost
-        relative.append(bands.relative(constants[k]) / constants[k].quantiles[0])
+        relative.append(bands.relative(constants[k]))
         off.append(np.abs(bands.deviation(constants[k])))
         raw.append(np.abs(bands.wavenumber - bands.measured))
         width.append(constants[k].quantiles[0] * bands.sigma(constants[k]))
         uncertainty.append(bands.uncertainty)
-    wider = [x * c.quantiles[0] / c.quantiles[1] for x, c in zip(relative, constants, strict=True)]
+    within = [
+        np.concatenate([x <= c.quantiles[q] for x, c in zip(relative, constants, strict=True)])
+        for q in (0, 1)
+    ]
     deviation, widths = np.concatenate(off), np.concatenate(width)
     sure = np.concatenate(uncertainty) <= UNCERTAINTY["C"]
     order, fifth = np.argsort(widths), len(widths) // 5
@@ -368,8 +372,8 @@ def tested(entries: Mapping[str, Mapping[str, Any]], level: str) -> dict[str, An
         "tested": "one by one" if few else "by halves",
         "measured fundamentals": len(deviation) + missing,
         "of these without a stated transition": missing,
-        "within 68 %": _mean(np.concatenate(relative) <= 1.0),
-        "within 95 %": _mean(np.concatenate(wider) <= 1.0),
+        "within 68 %": _mean(within[0]),
+        "within 95 %": _mean(within[1]),
         "mean absolute error / cm-1": _mean(deviation),
         "the same of bands measured to 6 cm-1": _mean(deviation[sure]),
         "number of these": int(sure.sum()),
@@ -385,7 +389,11 @@ def tested(entries: Mapping[str, Mapping[str, Any]], level: str) -> dict[str, An
             for name, found in simple.items()
         },
         "scales of harmonic wavenumbers": [round(s, 4) for s in scales],
-        **({} if few else {"constants of each half": [asdict(c) for c in reversed(constants)]}),
+        **(
+            {"quantiles": np.quantile(np.concatenate(relative), (_NARROW, _WIDE)).tolist()}
+            if few
+            else {"constants of each half": [asdict(c) for c in reversed(constants)]}
+        ),
     }
 
 
@@ -412,12 +420,15 @@ def main() -> None:
     folder = options.folder or Path("runs") / f"predict-{name}"
     entries = all_predicted(level, options.quality, options.largest, folder)
     everything = fitted(list(entries.values()), level.name)
+    test = tested(entries, level.name)
+    if quantiles := test.pop("quantiles", None):
+        everything = _rounded(replace(everything, quantiles=tuple(quantiles)))
     results = {
         "level": level.name,
         "treatment": treatment,
         "key": level.key,
         "cpu_s": round(sum(e["cpu_s"] for e in entries.values()), 1),
-        **tested(entries, level.name),
+        **test,
         "constants of all": asdict(everything),
     }
     by_name = {
