@@ -37,6 +37,12 @@ _TITLES = {
 _LOWEST = 10.0
 #: A number whose last digits are uncertain: 1746.01(3).
 _LAST_DIGITS = re.compile(r"(?<![\w.])(\d+(?:\.(\d+))?)\((\d{1,2})\)")
+#: A range as position, two positions, marks of approximate ones, and strengths behind them.
+_RANGE = re.compile(r"(?<![\w.±/-])(\d+(?:\.\d+)?)\s*[-–—−]\s*(\d+(?:\.\d+)?)(?![\w.±/-])")
+_WIDE = 0.2  # the largest range of one band, in relation to its position
+_TWO_BANDS = re.compile(r"\d{3,4}(?:\.\d+)?\s*/\s*\d{3,4}(?:\.\d+)?(?![\w./])")
+_ABOUT = re.compile(r"(?<![\w.])(?:[~≈]|ca\.?\s)\s*(?=\d)")
+_GLUED = re.compile(r"^(\d+(?:\.\d+)?)(\*|vs|vw|s|m|w|br|sh)(?![\w.])")
 _WITH_ERROR = re.compile(r"\s*[\d.]+±[\d.]+\s*")
 #: Columns of the widest list of bands.
 _WIDEST = 100
@@ -194,9 +200,14 @@ def _split(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
         (number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)
     ]
     lines = [(n, "±".join(map(str.strip, re.split(r"±|\+/-", line)))) for n, line in lines if line]
-    lines = [(n, _LAST_DIGITS.sub(_uncertain, line)) for n, line in lines]
+    lines = [(n, _LAST_DIGITS.sub(_uncertain, _RANGE.sub(_middle, line))) for n, line in lines]
     if not lines:
         raise InvalidFileError(expected="a list of bands")
+    for number, line in lines:
+        if match := _TWO_BANDS.match(line):
+            expected = "one position in a line, or a range of them: 1746-1750"
+            raise InvalidFileError(key=f"line {number}", value=match[0], expected=expected)
+    lines = [(n, _GLUED.sub(r"\1 \2", _ABOUT.sub("", line))) for n, line in lines]
     first = lines[0][1]
     delimiter = next((mark for mark in "\t;," if mark in first), None)
     if delimiter is None:
@@ -207,25 +218,62 @@ def _split(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
         rows = [(number, [_unmarked(word, mark) for word in part]) for number, part in rows]
     if delimiter != ",":
         rows = [(number, [_point(word) for word in part]) for number, part in rows]
-    least = min(len(part) for _, part in rows)
-    exact = (i for i in range(least) if all(_WITH_ERROR.fullmatch(part[i]) for _, part in rows))
-    if (i := next(exact, None)) is not None:  # names come before positions with errors
-        rows = [(n, [*part[:i], *part[i].split("±"), *part[i + 1 :]]) for n, part in rows]
-        more = ["intensity"] if any(_first_number(part[i + 2 : i + 3]) for _, part in rows) else []
-        return rows, [*["name"] * i, "position", "uncertainty", *more]
     headings = [*itertools.takewhile(lambda row: not any(map(_is_number, row[1])), rows)]
     if headings and len(headings) < len(rows):
         width = len(rows[len(headings)][1])
         if any(len(part) != width for _, part in headings):
             headings = headings[:1]  # others are no units below the titles
         titles = itertools.zip_longest(*(part for _, part in headings), fillvalue="")
-        return rows[len(headings) :], [" ".join(filter(None, words)) for words in titles]
+        columns = [" ".join(filter(None, words)) for words in titles]
+        for number, part in headings[1:]:  # a band that is not understood is no unit
+            cells = [part[i] for i in _places(columns)["position"] if i < len(part)]
+            if any(re.search(r"\d\d", cell) for cell in cells):
+                raise InvalidFileError(
+                    key=f"line {number}", value=cells[0], expected="position: a positive number"
+                )
+        return _without_errors(rows[len(headings) :], columns)
+    _refuse_running_text(rows)
+    return _without_errors(rows, _titles_of_names(rows))
+
+
+def _refuse_running_text(rows: list[tuple[int, list[str]]]) -> None:
+    """Refuse bands that are written one after the other in a line, and lines of the same kind."""
+    numbers = re.compile(r"(?<![\w.^−-])\d+(?:\.\d+)?(?![\w.])")
+    found = [[float(word) for word in numbers.findall(" ".join(part))] for _, part in rows]
+    values = np.array([value for row in found for value in row])
+    steps = np.diff(values)
+    if len(values) < 3 or len(found[0]) < 2 or values.min() < 100.0:
+        pass
+    elif (steps > 0.0).all() or (steps < 0.0).all():
+        raise InvalidFileError(
+            "several bands in a line",
+            key=f"line {rows[0][0]}",
+            value=" ".join(rows[0][1])[:60],
+            advice="write a line for each band",
+        )
     kinds = {kind for _, part in rows for kind, places in _places(part[:1]).items() if places}
     if kinds >= {"position", "intensity"}:
         raise InvalidFileError(
             "a line of positions and one of intensities", advice="write a line for each band"
         )
-    return rows, _titles_of_names(rows)
+
+
+def _without_errors(
+    rows: list[tuple[int, list[str]]], titles: list[str]
+) -> tuple[list[tuple[int, list[str]]], list[str]]:
+    """Return rows whose positions and their errors, 1746.0±0.5, are columns of their own."""
+    width = min(max(len(part) for _, part in rows), _WIDEST)
+    places = _places(titles)["position"][:1]
+    for i in reversed(range(width)):
+        if any(_WITH_ERROR.fullmatch(part[i]) for _, part in rows if i < len(part)):
+            rows = [
+                (n, [*part[:i], *"".join(part[i : i + 1]).partition("±")[::2], *part[i + 1 :]])
+                for n, part in rows
+            ]
+            titles = titles or ["position", "intensity"]
+            titles = [*titles, *[""] * (i + 1 - len(titles))]
+            titles.insert(i + 1, "uncertainty" if i in places else "")
+    return rows, titles
 
 
 def _fields(line: str, delimiter: str, number: int) -> list[str]:
@@ -240,6 +288,13 @@ def _uncertain(match: re.Match[str]) -> str:
     """Return 1746.01±0.03 of 1746.01(3), whose last digits are uncertain."""
     value, decimals, digits = match.groups()
     return f"{value}±{int(digits) / 10 ** len(decimals or ''):g}"
+
+
+def _middle(match: re.Match[str]) -> str:
+    """Return 1748±2 of 1746-1750; other numbers are no range of one band."""
+    low, high = float(match[1]), float(match[2])
+    near = min(low, high) >= 100.0 and abs(high - low) <= _WIDE * max(low, high)
+    return f"{(low + high) / 2.0:.10g}±{abs(high - low) / 2.0:.10g}" if near else match[0]
 
 
 def _after_name(line: str) -> list[str]:
@@ -264,7 +319,7 @@ def _titles_of_names(rows: list[tuple[int, list[str]]]) -> list[str]:
     if width > _WIDEST:
         return []
     columns = [[part[i].strip() if i < len(part) else "" for _, part in rows] for i in range(width)]
-    values = [[number_in(_point(word)) for word in column] for column in columns]
+    values = [[number_in(_point(word).partition("±")[0]) for word in column] for column in columns]
     numeric = [all(value is not None for value in column) for column in values]
     counted = values[0] == [float(i) for i in range(1, len(rows) + 1)] and any(numeric[1:])
     if True not in numeric or (numeric[0] and not counted):

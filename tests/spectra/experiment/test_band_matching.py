@@ -249,6 +249,47 @@ def test_errors_beside_positions(tmp_path):
     assert bands.intensity.tolist() == [12.0, 4.0, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("text", "errors", "intensities"),
+    [
+        ("1746-1750 s\n1456 m\n1050–1040 vs\n", [2.0, np.nan, 5.0], None),
+        ("1746 - 1750 7\n1456 1\n1040 - 1050 9\n", [2.0, np.nan, 5.0], [7.0, 1.0, 9.0]),
+        ("position,strength\n1746-1750,s\n1456,m\n1040-1050,vs\n", [2.0, np.nan, 5.0], None),
+        ("position;int\n1746−1750;7\n1456;1\n1045±5;9\n", [2.0, np.nan, 5.0], [7.0, 1.0, 9.0]),
+        ("position,int,gas\n1748,7,1740-1750\n1456,1,1450\n1045,9,1040-1050\n", None, [7, 1, 9]),
+        ("1748 7±1\n1456 1±1\n1045 9±2\n", None, [7.0, 1.0, 9.0]),
+        ("1748vs\n~1456m\nca. 1045 br\n", None, None),
+    ],
+)
+def test_ranges_errors_and_strengths_of_published_lists(tmp_path, text, errors, intensities):
+    """A range is its middle; bands whose positions were no number were left out as titles."""
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    bands = read_bands(tmp_path / "a.txt")
+    assert is_band_list(tmp_path / "a.txt")
+    assert bands.position.tolist() == [1748.0, 1456.0, 1045.0]
+    for found, stated in ((bands.uncertainty, errors), (bands.intensity, intensities)):
+        assert (found is None) == (stated is None)
+        if stated is not None:
+            np.testing.assert_array_equal(found, stated)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("IR (KBr): 3400, 2950, 1746, 1456 cm-1\n", "line 1"),
+        ("3400, 2950, 1746,\n1456, 1050 cm-1\n", "line 1"),
+        ("2963/2942 3.4\n1456 12\n", "line 1"),
+        ("position,strength\n>3000,s\n1456,m\n", "line 2"),
+        ("position,int\n1456,2\n3600-2400,3\n", "line 3"),
+    ],
+    ids=["in a line", "in lines", "two in a line", "bound", "too wide"],
+)
+def test_bands_that_would_be_lost_are_refused(tmp_path, text, key):
+    (tmp_path / "a.txt").write_text(text)
+    with refused(InvalidFileError, file=tmp_path / "a.txt", key=key):
+        read_bands(tmp_path / "a.txt")
+
+
 @pytest.mark.parametrize("separator", [" ", "\t", ";"])
 def test_names_before_positions_with_errors(tmp_path, separator):
     text = "nu1 a1 2782.5(3) 12\nnu2 a1 1746.0(1) 8\n".replace(" ", separator)
