@@ -17,23 +17,25 @@ from eqcalc.spectra.io.text import Table, averaged, parse_table
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidFileError, file_path, located, number_in
 
-#: Units of wavelengths, frequencies and energies, which are converted.
+#: Units of wavenumbers other than cm⁻¹, and of wavelengths, frequencies, energies: converted.
+_OTHER_WAVENUMBERS = r"1/[mnµμu]?m|[mnµμu]?m ?(?:\^?[-−]1|⁻¹)|kK"
 _UNIT_OF_AXIS = re.compile(
-    r"(?<![a-z])(nm|[µμu]m|microns?|nanomet(?:er|re)s?|micromet(?:er|re)s?|[TG]Hz"
-    r"|m?eV|kK|1/m|m\^?-1|m⁻¹)(?![^\W_])",
+    rf"(?<![a-z])({_OTHER_WAVENUMBERS}|nm|[µμu]m|microns?|nanomet(?:er|re)s?|micromet(?:er|re)s?|[TG]Hz"
+    r"|m?eV)(?![^\W_])",
     re.IGNORECASE,
 )
 #: Titles of a first column that is not a wavenumber; a unit is first, last, or after a bracket.
 _OTHER_AXIS = re.compile(
     r"wave ?length|wellenl|^\W*energ(?:y|ie)\W*$|^\W*(m/z|ppm|time|(2 ?)?(theta|θ)|pixel|channel"
-    r"|angle|voltage|potential|retention|temperature|pressure|concentration)\b"
+    r"|angle|voltage|potential|retention|temperature|pressure|concentration|data ?points?"
+    r"|retardation|mirror|optical ?path)\b"
     rf"|(?:^\W*|[(\[/] *){_UNIT_OF_AXIS.pattern}|[\W_]{_UNIT_OF_AXIS.pattern}\W*$",
     re.IGNORECASE,
 )
-#: Units of wavenumbers other than cm⁻¹.
-_OTHER_WAVENUMBERS = ("1/m", "m-1", "m^-1", "m⁻¹", "kk")
 #: How LabSpec states the unit of the first column.
 _LABSPEC_AXIS = re.compile(r"^AxisUnit\[(?:1|\d(?=\]\W+(?:nm|[µμu]m|m?eV)\s*$))\]\W+([^\s\d]+)\s*$")
+#: Digits that are not of a unit or of 2θ.
+_NUMBER = re.compile(r"\d(?! ?(theta|θ)|/[mnµμu]?m\b)(?<!m[-−]1)(?<!m\^[-−]1)")
 #: Titles of wavenumbers without a unit, which a quantity may have too.
 _NAMED_WAVENUMBER = re.compile(r"wave ?number|wellenzahl|raman ?shift", re.IGNORECASE)
 _WAVENUMBER = re.compile(r"cm\^?[-−⁻]|1/cm|wave ?number|wellenzahl|raman ?shift", re.IGNORECASE)
@@ -44,10 +46,19 @@ _MICROMETRES, _HIGHEST_WAVENUMBER = (0.7, 60.0), 13_500.0
 #: Points of the shortest curve, of several in one file; up to how many are written in turn; how far
 #: they are apart, in relation to their range and to their noise, beyond a share of the points.
 _SHORTEST_CURVE, _MOST_IN_TURN, _APART, _ABOVE_NOISE, _MOSTLY = 10, 4, 0.05, 4.0, 0.95
+#: Beyond all Raman shifts; the former is one of infrared light.
+_HIGHEST_SHIFT = 5000.0
 #: Beyond the wavenumber of any vibration and its overtones [cm⁻¹].
 _HIGHEST = 1e6
 #: Columns of a spectrum with errors; wide tables are checked for several spectra.
 _FEW = 4
+#: Statements on the abscissae, and on the number of points, in headers of instruments.
+_OF_ABSCISSAE = re.compile(r"\W*x[-_ ]*(axis|units?|label|title)\b", re.IGNORECASE)
+_STATED_POINTS = re.compile(
+    r"\W*(?:n(?:umber|o\.?) of (?:data )?(?:points|pixels)[^\d:=\t,;]*|npoints|sizegraph)"
+    r"\s*[:=\t,;]+\s*(\d{1,9})\W*",
+    re.IGNORECASE,
+)
 #: Titles of columns that are not the spectrum, and of the one that is, beside others.
 _BESIDE = re.compile(r"^\W*(dark|reference|background|blank|pixel|index|err|std|sd|σ|±)", re.I)
 _FINAL = re.compile(r"dark ?subtracted|corrected|processed", re.IGNORECASE)
@@ -72,6 +83,7 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
     with located(file=path):
         table = parse_table(read_text(path))
         _check_one_spectrum(table)
+        _check_points(table)
         titled = any(map(_AXIS.search, table.header))
         unit_of_axis = unit_in_header(table.header)
         place, values, titles = _columns_of_spectrum(table)
@@ -98,6 +110,8 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
             warnings.append(
                 f"the abscissae go back (times: {back}): what is there twice is averaged"
             )
+        elif (twice := len(x) - len(np.unique(x))) and _repeats_differ(x, y):
+            warnings.append(f"abscissae repeat (times: {twice}): their values are averaged")
         if unit_of_axis and place == 0:
             x = to_wavenumber(x, unit_of_axis, " ".join(table.header), "first column")
         elif not titled:
@@ -156,6 +170,14 @@ def check_range(wavenumber: np.ndarray, *, infrared: bool) -> None:
             expected="none below zero, as of infrared spectra",
             advice="leave the lines below zero out",
         )
+    if low > (_HIGHEST_WAVENUMBER if infrared else _HIGHEST_SHIFT):
+        raise InvalidFileError(
+            "all of them are those of light, not of vibrations",
+            key="wavenumber",
+            value=low,
+            expected="Raman shifts in cm⁻¹, or infrared wavenumbers",
+            advice="subtract Raman ones from that of the laser, 1e7/(its wavelength in nm)",
+        )
     if max(high, -low) > _HIGHEST:
         value = high if high > -low else low
         raise InvalidFileError(key="wavenumber", value=value, expected=f"below {_HIGHEST:g} cm⁻¹")
@@ -198,6 +220,19 @@ def _check_one_spectrum(table: Table) -> None:
     if table.n_columns > max(_FEW, len(first)) or (table.n_columns > _FEW and not titled):
         problem = f"{table.n_columns} columns without titles: {several}"
         raise InvalidFileError(problem, key=f"line {table.rows[0].number}", advice=advice)
+
+
+def _check_points(table: Table) -> None:
+    """Raise an error for a table with fewer points than its header states."""
+    for line in table.header:
+        match = _STATED_POINTS.fullmatch(line)
+        if match and int(match[1]) > len(table.rows):
+            raise InvalidFileError(
+                "the file is cut off, or was changed",
+                key=line[:60],
+                value=f"{len(table.rows)} points",
+                expected=match[1],
+            )
 
 
 def _check_thousands(table: Table) -> None:
@@ -259,6 +294,14 @@ def _differ(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.n
     return bool(apart > max(_APART * max(np.ptp(ya), np.ptp(yb), apart), _ABOVE_NOISE * noise))
 
 
+def _repeats_differ(x: np.ndarray, y: np.ndarray) -> bool:
+    """Return whether values at the same abscissa differ by what one would see in a figure."""
+    known = np.isfinite(y)
+    ascending, means = averaged(x[known], y[known])
+    off = np.abs(y[known] - means[np.searchsorted(ascending, x[known])])
+    return bool(off.max(initial=0.0) > _APART / 2.0 * np.ptp(means))
+
+
 def _roughness(y: np.ndarray) -> float:
     """Return the standard deviation of white noise with the same second differences."""
     return float(np.sqrt(np.mean(np.diff(y, 2) ** 2) / 6.0))
@@ -297,11 +340,12 @@ def _header_statements(header: tuple[str, ...]) -> dict[str, str]:
         value = " ".join(others).strip()
         if key in ("DATATYPE", "YUNITS") and value:
             found[key] = value
-        elif name.strip()[-1:] in ("=", ":"):
+        elif name.strip()[-1:] in ("=", ":") or _OF_ABSCISSAE.match(name):
             continue  # a setting, not a title
         elif others and (_AXIS.search(name) or line == header[-1]) and states_quantity(others[0]):
             title = others[0].strip()
-            if len(title) > 1 or len(others) == 1:  # not sample A and sample B
+            optical = [cell.strip() for cell in others] == ["n", "k"]
+            if len(title) > 1 or len(others) == 1 or optical:  # not sample A and sample B
                 found.setdefault("YUNITS", title)
     return found
 
@@ -343,13 +387,11 @@ def unit_in_header(header: Sequence[str]) -> str | None:
             "\t" if "\t" in line else "[,;]", re.sub(r"^XUNITS\W*", "[", line)
         )
         # a title has no number, unlike the wavelength of a laser or the place on a stage
-        numbers = re.search(r"\d(?! ?(theta|θ)|/m\b)(?<!m-1)(?<!m\^-1)", title) or any(
-            re.fullmatch(r"[ \d.+:/-]+", x) for x in others
-        )
+        numbers = _NUMBER.search(title) or any(re.fullmatch(r"[ \d.+:/-]+", x) for x in others)
         if labspec is None and (numbers or not _OTHER_AXIS.search(title)):
             continue
         unit = _UNIT_OF_AXIS.search(title)
-        other = unit is not None and unit.group(1).lower() in _OTHER_WAVENUMBERS
+        other = unit is not None and re.fullmatch(_OTHER_WAVENUMBERS, unit.group(1), re.I)
         named = _WAVENUMBER.search(title) or any(map(_NAMED_WAVENUMBER.search, others))
         if named and not other:
             continue

@@ -49,6 +49,8 @@ _PERCENT = 2.0
 _ONE_SIDED, _HIGH, _LOW, _FEWEST_POINTS, _EXAMINED = 0.5, 0.4, 0.2, 40, 2000
 #: What programs write for missing values, and the lowest absorbance, of noise.
 _MARKS, _LOWEST_ABSORBANCE = (-999.0, -9999.0, -99999.0, -1e30, -1.23e34), -1.0
+#: Of less light than that spectrometers see none.
+_HIGHEST_ABSORBANCE = 7.0
 #: Unit of a measured spectrum that states none.
 _ARBITRARY = "arbitrary units"
 
@@ -197,6 +199,9 @@ def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectr
             value=float(spectrum.values[first]),
             advice="leave such lines out, or choose limits without them",
         )
+    if is_absorbance(unit) and spectrum.values.max() > _HIGHEST_ABSORBANCE:
+        note = f"absorbances up to {spectrum.values.max():.3g}, which no spectrometer measures"
+        spectrum = replace(spectrum, warnings=(*spectrum.warnings, note))
     if is_transmittance(unit) or is_absorbance(unit):
         return _absorbance(spectrum)
     return gas_absorption(spectrum) if "MICROMOL/MOL" in unit else spectrum

@@ -181,12 +181,17 @@ def test_csv_with_a_header(tmp_path):
         ("energy, meV\tA\n", 8.06554394, 1),
         ("Laser wavelength: 532 nm\nRaman shift (cm-1)\tCounts\n", 1.0, 1),
         ("Frequency\tIntensity\ncm-1\ta.u.\n", 1.0, 1),
+        ("wavenumber (mm^-1),A\n", 10.0, 1),
+        ("1/µm,A\n", 1e4, 1),
+        ("wavenumber (nm−1)\tA\n", 1e7, 1),
     ],
 )
 def test_wavelengths_and_frequencies_become_wavenumbers(tmp_path, header, factor, power):
-    path = write(tmp_path / "m.txt", [250.0, 300.0], [1.0, 2.0], header=header)
+    x = np.array([2500.0, 3000.0]) if factor == 1e7 else np.array([250.0, 300.0])
+    x = x / factor if power > 0 and factor > 1e3 else x
+    path = write(tmp_path / "m.txt", x.tolist(), [1.0, 2.0], header=header, form="{:.9g}")
     found = read_measured(path)
-    expected = factor * np.array([250.0, 300.0]) ** power
+    expected = factor * x**power
     np.testing.assert_allclose(found.wavenumber, np.sort(expected), rtol=1e-8)
     np.testing.assert_array_equal(found.values, [1.0, 2.0] if power > 0 else [2.0, 1.0])
 
@@ -203,6 +208,47 @@ def test_wavelengths_and_frequencies_become_wavenumbers(tmp_path, header, factor
 def test_other_axes_are_refused(tmp_path, header, key):
     path = write(tmp_path / "m.txt", [2.5, 3.0], [1.0, 2.0], header=header)
     with refused(InvalidFileError, file=path, key=key):
+        read_measured(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "x"),
+    [
+        ("#AxisType[1]=\tSpectr\n#AxisUnit[1]=\tabs. 1/cm\n", 15_000.0),
+        ("Wavelength (nm)\tIntensity (counts)\n", 823.0),
+        ("Wavenumber (cm-1)\tA\n", 15_000.0),
+    ],
+)
+def test_wavenumbers_of_scattered_light_are_no_shifts(tmp_path, header, x):
+    path = write(tmp_path / "m.txt", [x, x + 10.0], [1.0, 2.0], header=header)
+    with refused(InvalidFileError, file=path, key="wavenumber"):
+        read_measured(path)
+
+
+@pytest.mark.parametrize("header", ["NPOINTS\t3\n", "Number of Pixels in Spectrum: 3\n"])
+def test_files_that_were_cut_off_are_refused(tmp_path, header):
+    path = write(tmp_path / "m.txt", [600.0, 601.0], [1.0, 2.0], header=header)
+    with refused(InvalidFileError, file=path, expected="3"):
+        read_measured(path)
+    write(path, [600.0, 601.0, 602.0], [1.0, 2.0, 1.0], header=header)
+    assert read_measured(path).values.tolist() == [1.0, 2.0, 1.0]
+
+
+def test_statements_on_abscissae_are_no_quantities(tmp_path):
+    """In files of WITec they made a Raman spectrum one of absorption coefficients."""
+    path = write(tmp_path / "m.txt", [600.0, 601.0], [1.0, 2.0], header="X-Axis=rel. 1/cm\n")
+    assert read_measured(path).unit == "arbitrary units"
+
+
+def test_values_that_differ_at_one_abscissa_and_absorbances_beyond_any_are_told(tmp_path):
+    path = write(tmp_path / "m.txt", [600, 601, 601, 602], [1.0, 2.0, 1.0, 0.0], header="cm-1\tA\n")
+    assert len(read_measured(path).warnings) == 1
+    write(path, [600, 601, 601, 602], [1.0, 2.0, 2.001, 0.0], header="cm-1\tA\n")
+    assert read_measured(path).warnings == ()
+    write(path, [600, 601, 602], [1.0, 9.99999, 0.0], header="cm-1\tA\n")
+    assert len(read_measured(path).warnings) == 1
+    path.write_text("cm-1,n,k\n600,1.4,0.1\n601,1.5,0.2\n602,1.4,0.1\n")
+    with refused(key="unit of the values", value="n"):
         read_measured(path)
 
 
