@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+# Tests share their cores with each other; one thread is also what commands set by default.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest

@@ -80,8 +80,7 @@ def test_an_ion_of_an_output_is_labelled_as_one(tmp_path, water_cation):
     assert record.labels["energy"] - GFN2().label(neutral)["energy"] > 10.0  # eV
 
 
-def test_an_ion_of_an_output_is_simulated_as_one(tmp_path, water_cation, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_an_ion_of_an_output_is_simulated_as_one(tmp_path, water_cation, capsys):
     save_model(make_potential(features=8), tmp_path / "model.eqc")
     arguments = ("simulate", tmp_path / "model.eqc", water_cation, "--output", tmp_path / "r.h5")
     options = ("--time", 0.001, "--replicas", 1)

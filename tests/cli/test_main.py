@@ -90,7 +90,6 @@ def test_version_and_help(capsys):
 def test_label_train_evaluate_and_info(tmp_path, water, capsys, monkeypatch):
     """The chain of the README: each command reads what the last one wrote."""
     pytest.importorskip("tblite")
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)  # the test owns no process
     short = replace(SamplingPlan.default(), equilibration=20.0)  # tests/labelling run the plan
     monkeypatch.setattr(SamplingPlan, "default", lambda: short)
     labels = tmp_path / "labels.h5"
@@ -156,8 +155,7 @@ def test_convert(tmp_path, capsys):
     np.testing.assert_allclose(energies, np.array([-14.0, -13.97, -13.95]) * 0.0433641, rtol=1e-5)
 
 
-def test_simulate_and_spectra(tmp_path, ethanol_file, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_simulate_and_spectra(tmp_path, ethanol_file, capsys):
     model, output = shipped_model("ethanol"), tmp_path / "run.h5"
     arguments = ["simulate", model, ethanol_file, "--output", output, "--quiet"]
     arguments += ["--replicas", 2, "--time", 0.1, "--equilibration", 5]
@@ -174,8 +172,7 @@ def test_simulate_and_spectra(tmp_path, ethanol_file, capsys, monkeypatch):
     assert (tmp_path / "spectra" / "spectra.png").is_file()
 
 
-def test_te_pigs_takes_the_correction_that_is_shipped(tmp_path, ethanol_file, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_te_pigs_takes_the_correction_that_is_shipped(tmp_path, ethanol_file, capsys):
     simulate = ["simulate", shipped_model("ethanol"), ethanol_file, "--quiet", "--replicas", 1]
     simulate += ["--method", "Te-PIGS", "--time", 0.002, "--equilibration", 0]
     output = tmp_path / "run.h5"
@@ -186,8 +183,7 @@ def test_te_pigs_takes_the_correction_that_is_shipped(tmp_path, ethanol_file, ca
     assert Trajectory.open(output).provenance["correction"]["elevated_temperature_K"] == 600.0
 
 
-def test_parameters_of_a_method_are_options(tmp_path, ethanol_file, monkeypatch, capsys):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_parameters_of_a_method_are_options(tmp_path, ethanol_file, capsys):
     output = tmp_path / "run.h5"
     simulate = ["simulate", shipped_model("ethanol"), ethanol_file, "--quiet", "--replicas", 1]
     simulate += ["--method", "T-RPMD", "--beads", 2, "--time", 0.002, "--equilibration", 0]
@@ -200,7 +196,6 @@ def test_parameters_of_a_method_are_options(tmp_path, ethanol_file, monkeypatch,
 @pytest.mark.slow
 def test_te_pigs_learns_runs_and_resumes(tmp_path, ethanol_file, capsys, monkeypatch):
     """One command; another run takes its correction, and spectra say how they were made."""
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     whole = LearningPlan.for_molecule
     small = {"beads": 4, "replicas": 4, "equilibration": 5.0, "tests": 2, "test_time": 100.0}
     monkeypatch.setattr(
@@ -240,18 +235,14 @@ def test_te_pigs_learns_runs_and_resumes(tmp_path, ethanol_file, capsys, monkeyp
         (["--method", "Te-PIGS", "--correction", shipped_model("ethanol")], "correction"),
     ],
 )
-def test_corrections_are_those_of_te_pigs(
-    tmp_path, ethanol_file, capsys, monkeypatch, options, key
-):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_corrections_are_those_of_te_pigs(tmp_path, ethanol_file, capsys, options, key):
     simulate = ["simulate", shipped_model("ethanol"), ethanol_file, "--quiet", *options]
     assert run(*simulate, "--output", tmp_path / "run.h5") == FAILURE
     assert f"{key}: " in capsys.readouterr().err
     assert not (tmp_path / "run.h5").exists()
 
 
-def test_an_execution_is_chosen_by_name(tmp_path, ethanol_file, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_an_execution_is_chosen_by_name(tmp_path, ethanol_file, capsys):
     output = tmp_path / "run.h5"
     arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--output", output, "--quiet"]
     arguments += ["--replicas", 1, "--time", 0.002, "--equilibration", 0]
@@ -262,7 +253,6 @@ def test_an_execution_is_chosen_by_name(tmp_path, ethanol_file, capsys, monkeypa
 
 
 def test_compilations_are_reported(tmp_path, ethanol_file, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     monkeypatch.setenv("EQCALC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(
         ahead_of_time, "compile_program", lambda p, s, target: torch.save((p, s), target)
@@ -283,8 +273,7 @@ def test_compilations_are_reported(tmp_path, ethanol_file, capsys, monkeypatch):
         assert f"programs compiled in this run: {made}," in capsys.readouterr().err
 
 
-def test_simulate_stops_where_a_committee_disagrees(tmp_path, ethanol_file, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_simulate_stops_where_a_committee_disagrees(tmp_path, ethanol_file, capsys):
     other, output = load_model(shipped_model("ethanol")), tmp_path / "run.h5"
     with torch.no_grad():
         for parameter in other.parameters():
@@ -324,15 +313,13 @@ def test_missing_files_are_named_without_a_traceback(
     arguments, message, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     assert run(*arguments) == FAILURE
     captured = capsys.readouterr()
     assert message in captured.err
     assert "Traceback" not in captured.err
 
 
-def test_elements_the_model_does_not_know_are_named(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_elements_the_model_does_not_know_are_named(tmp_path, capsys):
     path = tmp_path / "phosphine.xyz"
     ase.io.write(path, molecule("PH3"))
     assert run("simulate", shipped_model("ethanol"), path, "--output", tmp_path / "x.h5") == FAILURE
@@ -345,8 +332,7 @@ def test_traceback_is_shown_on_request(tmp_path, monkeypatch):
         run("--traceback", "info", "nothing.h5")
 
 
-def test_wrong_assignments_are_explained(tmp_path, ethanol_file, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_wrong_assignments_are_explained(tmp_path, ethanol_file, capsys):
     output = tmp_path / "x.h5"
     arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--output", output]
     for wrong in ("deuterium", "H=heavy", "H=-2"):
@@ -358,9 +344,8 @@ def test_wrong_assignments_are_explained(tmp_path, ethanol_file, capsys, monkeyp
 
 
 def test_a_step_too_long_for_pacmd_is_answered_with_what_can_be_done(
-    tmp_path, ethanol_file, capsys, monkeypatch
+    tmp_path, ethanol_file, capsys
 ):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--quiet"]
     arguments += ["--output", tmp_path / "x.h5", "--method", "PA-CMD", "--beads", 4]
     assert run(*arguments) == FAILURE
@@ -457,7 +442,6 @@ def test_results_that_need_a_folder_are_not_put_into_a_file(tmp_path, capsys):
 
 
 def test_a_device_that_is_not_there(tmp_path, ethanol_file, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--output", tmp_path / "r.h5"]
     assert run(*arguments, "--device", "cuda") == FAILURE
@@ -466,8 +450,7 @@ def test_a_device_that_is_not_there(tmp_path, ethanol_file, capsys, monkeypatch)
     assert "device: expected cpu, cuda or cuda:1, got 'gpu'" in capsys.readouterr().err
 
 
-def test_the_charge_of_the_structure_counts_in_dynamics(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_the_charge_of_the_structure_counts_in_dynamics(tmp_path, capsys):
     atoms = molecule("H2O")
     atoms.info["charge"] = 1
     start, model = tmp_path / "cation.xyz", tmp_path / "model.eqc"
@@ -616,7 +599,6 @@ def test_errors_of_the_system_say_what_to_do(number, advice, kind, capsys, monke
 
 
 def test_a_folder_of_results_is_tried_out_before_the_work(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     monkeypatch.setattr("eqcalc.training.evaluate", None)
     (tmp_path / "file").write_text("mine")
     output = tmp_path / "file" / "errors"

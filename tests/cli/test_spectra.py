@@ -228,8 +228,7 @@ def water_run(tmp_path_factory):
     return model, start, trajectory
 
 
-def test_simulate_spectra_and_assign(tmp_path, water_run, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_simulate_spectra_and_assign(tmp_path, water_run, capsys):
     model, start, trajectory = water_run
     arguments = ["--time", 0.12, "--replicas", 3, *SLOW]
     assert run("simulate", model, start, "--output", trajectory, *arguments) == 0
@@ -278,8 +277,7 @@ def test_assignments_say_where_they_are_and_what_comes_next(tmp_path, capsys, mo
     assert (_next(printed).command, _next(printed).output) == ("spectra", tmp_path)
 
 
-def test_trajectories_with_rare_positions_say_what_to_do(tmp_path, water_run, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_trajectories_with_rare_positions_say_what_to_do(tmp_path, water_run, capsys):
     model, start, _ = water_run
     trajectory = tmp_path / "run.h5"
     arguments = ["--time", 0.05, "--replicas", 2, *SLOW, "--observables", "positions=10"]
@@ -341,8 +339,7 @@ def test_a_folder_that_is_missing_is_told_before_the_work(water_run, tmp_path, c
     assert captured.out == ""
 
 
-def test_a_committee_on_path_integrals(tmp_path, water_run, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_a_committee_on_path_integrals(tmp_path, water_run, capsys):
     model, start, _ = water_run
     member = tmp_path / "member.eqc"
     save_model(make_potential(features=12), member)

@@ -153,8 +153,7 @@ def test_other_processes_know_a_method_from_outside_where_its_module_is_listed(o
     assert found.stdout.strip() == "broadened", found.stderr
 
 
-def test_an_observable_from_outside_on_the_command_line(outside, ethanol, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_an_observable_from_outside_on_the_command_line(outside, ethanol):
     write(outside / "ethanol.xyz", ethanol)
     arguments = [shipped_model("ethanol"), outside / "ethanol.xyz", "--output", outside / "run.h5",
                  "--time", 0.01, "--replicas", 1, "--equilibration", 0, "--quiet",

@@ -321,7 +321,6 @@ def test_inputs_with_which_ipi_would_hang_or_mislead_are_refused(
     path = prepare()
     path.write_text(path.read_text().replace(old, new))
     monkeypatch.chdir(path.parent)
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     assert main(["ipi", "run", str(path)]) == FAILURE
     assert key in capsys.readouterr().err
     assert not (path.parent / "simulation.run.json").exists()
@@ -337,7 +336,6 @@ def test_without_ipi_the_command_says_what_to_install(prepare, monkeypatch, caps
         if name.startswith(("ipi.", "eqcalc.ipi.engine", "eqcalc.ipi.engine"))
     ]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     assert main(["ipi", "run", str(path)]) == FAILURE
     assert "pip install 'eqcalc[ipi]'" in capsys.readouterr().err
 

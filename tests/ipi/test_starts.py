@@ -226,8 +226,7 @@ def test_a_file_of_two_structures_is_refused(model, tmp_path, capsys):
     assert "two.xyz" in capsys.readouterr().err
 
 
-def test_the_command_equilibrates_unless_told_not_to(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+def test_the_command_equilibrates_unless_told_not_to(tmp_path, capsys):
     ase.io.write(tmp_path / "ethanol.xyz", molecule("CH3CH2OH"))
     command = ["ipi", "--quiet", "input", str(shipped_model("ethanol"))]
     command += [str(tmp_path / "ethanol.xyz"), "--method", "NVE", "--timestep", "1"]
@@ -248,6 +247,5 @@ def test_an_input_for_a_charge_that_the_model_does_not_know_is_not_run(
     path = prepare(strides=STRIDES)
     path.write_text(path.read_text().replace("charge: 0", "charge: 1"))
     monkeypatch.chdir(path.parent)
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     assert main(["ipi", "run", str(path)]) == FAILURE
     assert "charge" in capsys.readouterr().err
