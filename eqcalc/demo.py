@@ -32,14 +32,13 @@ from eqcalc.dynamics import Equilibration, HarmonicModes, recorded_execution, si
 from eqcalc.files import make_folder, write_atomically, write_record
 from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.interruption import stopping
-from eqcalc.labelling.workers import worker_processes
 from eqcalc.methods import method
 from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian
 from eqcalc.models.potential import Potential
 from eqcalc.prediction.bands import Conformer
 from eqcalc.prediction.result import Prediction
-from eqcalc.progress import progress_bar
+from eqcalc.progress import advance, progress_bar
 from eqcalc.reports.description import level_of_theory
 from eqcalc.reports.files import describe_spectra, write_molecular_spectra
 from eqcalc.reports.method_comparison import (
@@ -57,6 +56,7 @@ from eqcalc.spectra.figures import dynamics_name
 from eqcalc.structures import Structures
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidFileError, count
+from eqcalc.workers import worker_processes
 
 #: Indices of the atoms of the torsion C–C–O–H in ASE's ethanol.
 _C_C_O_H = (0, 1, 2, 3)
@@ -367,10 +367,7 @@ def _follow(bar: Any, path: Path, steps: int) -> None:
     series = trajectory.observable("potential_energy")
     frames = series.values.shape[1]
     done = min(max(round((frames - 1) * series.interval / trajectory.timestep), 0), steps)
-    if bar.n == 0:  # the time so far was that of the start, or of an earlier run
-        bar.reset()
-        bar.initial = bar.n = bar.last_print_n = done
-    bar.update(done - bar.n)
+    advance(bar, done)
 
 
 def _prepare_worker() -> None:

@@ -62,6 +62,14 @@ def progress_bar(items: Iterable[Any] | None = None, *, shown: bool = True, **op
     return Lines(items, miniters=1, mininterval=1.0, delay=_FIRST, **options)
 
 
+def advance(bar: tqdm, done: int) -> None:
+    """Show how much is done of work that others do, such as the steps of a growing trajectory."""
+    if bar.n == 0 < done:  # the time so far was that of the start, or of an earlier run
+        bar.reset()
+        bar.initial = bar.n = bar.last_print_n = done
+    bar.update(done - bar.n)
+
+
 def duration(seconds: float) -> str:
     """Return a time in the unit in which it is easily read, such as ``"12 min"``."""
     for unit, size, until in (("s", 1.0, 100.0), ("min", 60.0, 5400.0), ("h", 3600.0, 172800.0)):

@@ -190,4 +190,4 @@ def test_a_module_is_one_room_with_a_name_of_its_own(name):
 
 def test_the_house_is_not_larger_than_it_was_made():
     """Look for the place that already does it before this is raised."""
-    assert len(MODULES) <= 261
+    assert len(MODULES) <= 262

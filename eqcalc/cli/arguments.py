@@ -307,6 +307,28 @@ def add_precision(command: Any) -> None:
     )
 
 
+def add_processes(command: Any, text: str, default: int | None = 1) -> None:
+    """Add the options for processes of this machine, or for the workers of a scheduler."""
+    where = command.add_mutually_exclusive_group()
+    shown = "" if default is None else f" (default {default})"
+    where.add_argument("--processes", type=positive_count, default=default, help=text + shown)
+    where.add_argument(
+        "--scheduler",
+        dest="processes",
+        type=_address,
+        default=default,
+        metavar="ADDRESS",
+        help="on the workers of this Dask scheduler instead, such as tcp://host:8786",
+    )
+
+
+def _address(text: str) -> str:
+    """Read the address of a scheduler."""
+    if "://" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected an address such as tcp://host:8786")
+    return text
+
+
 def add_seed(command: Any) -> None:
     """Add the option for the random seed."""
     add_number(command, "--seed", 0, "random seed", natural_number)

@@ -12,6 +12,7 @@ from eqcalc.cli.arguments import (
     add_flag,
     add_number,
     add_pairs,
+    add_processes,
     add_seed,
     chosen,
     literal,
@@ -186,7 +187,7 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         metavar="QUANTITY",
         help="quantities to label (default: all; for gfn2 energy forces dipole)",
     )
-    add_number(command, "--processes", 1, "structures labelled in parallel", positive_count)
+    add_processes(command, "structures labelled in parallel")
     add_seed(command)
 
     command = add(

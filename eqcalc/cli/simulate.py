@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eqcalc.cli.arguments import (
     add_device,
@@ -16,6 +16,7 @@ from eqcalc.cli.arguments import (
     add_model,
     add_number,
     add_pairs,
+    add_processes,
     chosen,
     configure_process,
     literal,
@@ -28,6 +29,11 @@ from eqcalc.cli.arguments import (
 )
 from eqcalc.methods import method, method_names
 from eqcalc.validation import InvalidInputError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from eqcalc.trajectory import Trajectory
 
 #: Options of methods on an effective potential.
 _LEARNING = ("correction", "elevated_temperature", "labels")
@@ -46,36 +52,115 @@ def _is_effective(options: argparse.Namespace) -> bool:
 
 
 def _simulate(options: argparse.Namespace) -> None:
+    from eqcalc.dynamics.shards import simulate_shards
+    from eqcalc.reports.cell import mean_density
+
+    configure_process(options)
+    if options.processes == 1:
+        trajectory = _run(options, options.output, options.replicas)
+    else:
+        trajectory = simulate_shards(
+            _run_shard,
+            _for_workers(options),
+            steps=_steps(options),
+            **chosen(options, "output", "replicas", "processes", "progress"),
+        )
+    print(trajectory)
+    if ":" not in options.method and method(options.method).constant_pressure:
+        print(mean_density(trajectory))
+    else:
+        tell_next("spectra", options.output, "--output", options.output.with_suffix(""))
+
+
+def _steps(options: argparse.Namespace) -> int:
+    return round(1000.0 * options.time / options.timestep)
+
+
+def _for_workers(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options for workers in other folders; a correction is learned before."""
+    alike = argparse.Namespace(**vars(options))
+    del alike.run, alike.parser
+    alike.model = options.model.absolute()
+    alike.committee = [path.absolute() for path in options.committee]
+    alike.molecule = [path.absolute() for path in options.molecule]
+    if _is_effective(options):
+        structures = _structures(options)
+        evaluator = _evaluator(options, structures, options.output)
+        alike.correction = _correction(options, structures, evaluator, options.output).absolute()
+    alike.progress = False
+    return alike
+
+
+def _run_shard(options: argparse.Namespace, output: Path, replicas: range) -> None:
+    configure_process(options)
+    _run(options, output, replicas)
+
+
+def _run(options: argparse.Namespace, output: Path, replicas: int | range) -> Trajectory:
+    """Run the dynamics of all replicas, or of some."""
     from eqcalc.dynamics import (
         Equilibration,
         Method,
         default_observables,
-        recorded_execution,
         recorded_observables,
         simulate,
         strides_at,
     )
-    from eqcalc.molecules import (
-        periodic_cell,
-        read_structures,
-        total_charge,
-        warn_of_ignored,
-    )
-    from eqcalc.reports.cell import mean_density
-    from eqcalc.runtime import EXECUTIONS, load_evaluator
 
-    configure_process(options)
     is_effective = _is_effective(options)
-    learned = options.output.with_name(f"{options.output.stem}-correction")
+    structures = _structures(options)
+    evaluator = _evaluator(options, structures, output)
+    if is_effective:
+        from eqcalc.centroid import corrected
+
+        evaluator = corrected(evaluator, _correction(options, structures, evaluator, output))
+    pressure = {} if options.pressure is None else {"pressure": options.pressure}
+    given = {key: literal(text) for key, text in options.option}
+    dynamics = Method(options.method, **{**given, **pressure})
+    observables = default_observables(options.timestep, evaluator.quantities, dynamics)
+    # a run of an earlier version is resumed as it was started
+    recorded = recorded_observables(output)
+    if options.beads > 1 or "bead_positions" in recorded:  # for the sum rule
+        observables |= strides_at({"bead_positions": None}, options.timestep)
+    observables = {name: recorded.get(name, stride) for name, stride in observables.items()}
+    trajectory = simulate(
+        structures,
+        evaluator,
+        output=output,
+        replicas=replicas,
+        method=dynamics,
+        steps=_steps(options),
+        masses=dict(options.mass),
+        equilibration=Equilibration(options.equilibration) if options.equilibration else None,
+        observables=observables | strides_at(dict(options.observables), options.timestep),
+        **chosen(options, "temperature", "timestep", "seed", "beads", "rotation"),
+        **chosen(options, "progress", "checkpoint_interval"),
+    )
+    model = getattr(evaluator, "model", evaluator)
+    _report_compilations(getattr(model, "members", [model]))
+    return trajectory
+
+
+def _structures(options: argparse.Namespace) -> list[Atoms]:
+    from eqcalc.molecules import read_structures, warn_of_ignored
+
     structures = read_structures(options.molecule)
     for atoms in structures:
         warn_of_ignored(atoms)
-    execution = options.execution or next(
-        filter(None, map(recorded_execution, (options.output, learned / "path-integrals.h5"))), None
-    )
+    return structures
+
+
+def _evaluator(options: argparse.Namespace, structures: Sequence[Atoms], output: Path) -> Any:
+    """Return the evaluator of the model, executed as in an interrupted run."""
+    from eqcalc.dynamics import recorded_execution
+    from eqcalc.molecules import periodic_cell, total_charge
+    from eqcalc.runtime import EXECUTIONS, load_evaluator
+
+    earlier = (output, _learned(output) / "path-integrals.h5")
+    execution = options.execution or next(filter(None, map(recorded_execution, earlier)), None)
     if execution in EXECUTIONS and EXECUTIONS[execution].compiles:
         print("compiling takes minutes unless the program is in the cache", file=sys.stderr)
-    evaluator = load_evaluator(
+    return load_evaluator(
         [options.model, *options.committee],
         structures[0].numbers,
         charge=total_charge(structures[0]),
@@ -83,54 +168,24 @@ def _simulate(options: argparse.Namespace) -> None:
         execution=execution,
         **chosen(options, "device", "precision"),
     )
-    if is_effective:
-        evaluator = _corrected(options, structures, evaluator, learned)
-    pressure = {} if options.pressure is None else {"pressure": options.pressure}
-    given = {key: literal(text) for key, text in options.option}
-    dynamics = Method(options.method, **{**given, **pressure})
-    observables = default_observables(options.timestep, evaluator.quantities, dynamics)
-    # a run of an earlier version is resumed as it was started
-    recorded = recorded_observables(options.output)
-    if options.beads > 1 or "bead_positions" in recorded:  # for the sum rule
-        observables |= strides_at({"bead_positions": None}, options.timestep)
-    observables = {name: recorded.get(name, stride) for name, stride in observables.items()}
-    trajectory = simulate(
-        structures,
-        evaluator,
-        method=dynamics,
-        steps=round(1000.0 * options.time / options.timestep),
-        masses=dict(options.mass),
-        equilibration=Equilibration(options.equilibration) if options.equilibration else None,
-        observables=observables | strides_at(dict(options.observables), options.timestep),
-        **chosen(options, "output", "temperature", "timestep", "seed"),
-        **chosen(options, "replicas", "beads", "rotation", "progress", "checkpoint_interval"),
-    )
-    model = getattr(evaluator, "model", evaluator)
-    _report_compilations(getattr(model, "members", [model]))
-    print(trajectory)
-    if dynamics.row.constant_pressure:
-        print(mean_density(trajectory))
-    else:
-        tell_next("spectra", options.output, "--output", options.output.with_suffix(""))
 
 
-def _corrected(
-    options: argparse.Namespace, structures: Sequence[Any], model: Any, folder: Path
-) -> Any:
-    """Return V + δV, with a correction that is given, comes with eqcalc, or is learned now."""
-    from eqcalc.centroid import (
-        CorrectionError,
-        LearningPlan,
-        corrected,
-        learn_correction,
-        shipped_correction,
-    )
+def _learned(output: Path) -> Path:
+    """Return the folder of a correction that is learned for a trajectory."""
+    return output.with_name(f"{output.stem}-correction")
+
+
+def _correction(
+    options: argparse.Namespace, structures: Sequence[Atoms], model: Any, output: Path
+) -> Path:
+    """Return the file of δV: one that is given, comes with eqcalc, or is learned now."""
+    from eqcalc.centroid import CorrectionError, LearningPlan, learn_correction, shipped_correction
     from eqcalc.models.checkpoint import load_model
     from eqcalc.molecules import atomic_masses
 
     if options.correction is not None:
-        return corrected(model, options.correction)
-    masses = dict(options.mass)
+        return options.correction
+    masses, folder = dict(options.mass), _learned(output)
     if options.elevated_temperature is None and options.labels is None and not folder.exists():
         of_atoms = atomic_masses(structures[0], masses)
         if (shipped := shipped_correction(model, options.temperature, of_atoms)) is not None:
@@ -139,7 +194,7 @@ def _corrected(
                 f"{CorrectionError.of(load_model(shipped))}; another is learned with "
                 "--elevated-temperature or --labels"
             )
-            return corrected(model, shipped)
+            return shipped
     plan = LearningPlan.for_molecule(
         structures[0],
         model,
@@ -148,13 +203,14 @@ def _corrected(
         masses=masses,
         **({} if options.labels is None else {"labels": options.labels}),
     )
-    if not (folder / "correction.eqc").exists():
+    file = folder / "correction.eqc"
+    if not file.exists():
         print(plan.told(model, structures[0]), file=sys.stderr)
     correction = learn_correction(
         structures, model, folder, plan, masses=masses, **chosen(options, "seed", "progress")
     )
     print(f"correction: {CorrectionError.of(correction)}")
-    return corrected(model, correction)
+    return file
 
 
 def _report_compilations(members: Sequence[Any]) -> None:
@@ -222,6 +278,7 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
     )
     text = "independent runs, used to estimate errors"
     add_number(command, "--replicas", 16, text, positive_count)
+    add_processes(command, "processes that share the replicas")
     add_mass(command)
     text = "wall time between checkpoints [s]; SIGTERM and Ctrl-C write one at once"
     add_number(command, "--checkpoint-interval", 10.0, text, number_from_zero)

@@ -15,6 +15,7 @@ from eqcalc.cli.arguments import (
     add_model,
     add_number,
     add_pairs,
+    add_processes,
     add_range,
     add_text,
     argument,
@@ -318,8 +319,7 @@ def _add_predict(add: Callable[..., Any]) -> None:
     add_number(learning, "--area-tolerance", None, text)
     text = "model to fine-tune: a file (.eqc) or a shipped one (default general)"
     learning.add_argument("--start-from", metavar="MODEL", help=text)
-    text = "structures labelled in parallel (default 1)"
-    add_number(learning, "--processes", None, text, positive_count)
+    add_processes(learning, "structures labelled in parallel (default 1)", None)
     add_number(command, "--temperature", 298.15, "temperature of the gas [K]")
     add_number(command, "--fwhm", 4.0, "resolution [cm⁻¹]")
     command.add_argument("--charge", type=int, help="total charge [e] (default: as stated)")

@@ -19,6 +19,7 @@ from eqcalc.dynamics.observables import (
     strides_at,
 )
 from eqcalc.dynamics.setup import Equilibration
+from eqcalc.dynamics.shards import simulate_shards
 from eqcalc.dynamics.simulation import simulate
 from eqcalc.dynamics.stability import StabilityLimits, StabilityMonitor, UnstableDynamicsError
 from eqcalc.dynamics.state import State
@@ -47,5 +48,6 @@ __all__ = [
     "register_observable",
     "register_thermostat",
     "simulate",
+    "simulate_shards",
     "strides_at",
 ]

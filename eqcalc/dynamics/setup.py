@@ -55,6 +55,9 @@ _NOT_PHYSICS = ("device", "eqcalc", "model_file", "torch", "versions")
 #: Arrays of the size of the positions during a step, and other memory of a replica [bytes].
 _ARRAYS, _PER_REPLICA = 10, 2000
 
+#: Setting of a part of a larger run: the number of its first replica.
+FIRST_REPLICA = "first_replica"
+
 _PLAIN_SETTINGS = (
     *("temperature", "timestep", "seed", "replicas", "beads"),
     *("translation", "rotation", "propagator"),
@@ -133,6 +136,8 @@ class Setup:
         Cell vectors as rows, ``[3, 3]`` [Å]; None for a molecule.
     provenance
         Provenance of the evaluator.
+    first
+        Number of the first replica, of those of a larger run.
     others
         As in :func:`~eqcalc.dynamics.simulation.simulate`.
     """
@@ -154,6 +159,7 @@ class Setup:
     rotation: str
     observables: dict[Observable, int]
     propagator: str
+    first: int = 0
 
     def __post_init__(self) -> None:
         for name in ("translation", "rotation"):
@@ -233,7 +239,12 @@ class Setup:
     @property
     def starts(self) -> Tensor:
         """Starting structure of each replica, ``[n_replicas, n_atoms, 3]`` [Å]."""
-        return self.structures[torch.arange(self.replicas) % len(self.structures)]
+        return self.structures[torch.tensor(self.numbered) % len(self.structures)]
+
+    @property
+    def numbered(self) -> range:
+        """Numbers of the replicas, which decide their starting structures and random numbers."""
+        return range(self.first, self.first + self.replicas)
 
     def system(self, method: Method, device: torch.device | str = "cpu") -> System:
         """Return integrator and degrees of freedom for one phase of the run."""
@@ -266,6 +277,7 @@ class Setup:
         settings = {
             "method": self.method.settings(),
             **{name: getattr(self, name) for name in _PLAIN_SETTINGS},
+            **({FIRST_REPLICA: self.first} if self.first else {}),
             "observables": {o.name: stride for o, stride in self.observables.items()},
             "numbers": self.numbers.tolist(),
             "masses": self.masses.tolist(),
@@ -311,10 +323,7 @@ class Setup:
 
     def generators(self, purpose: str, block: int = 0) -> list[np.random.Generator]:
         """Return one generator per replica; see :mod:`eqcalc.dynamics.noise`."""
-        return [
-            replica_generator(self.seed, replica, purpose, block)
-            for replica in range(self.replicas)
-        ]
+        return [replica_generator(self.seed, replica, purpose, block) for replica in self.numbered]
 
     # --- states ----------------------------------------------------------------------
 

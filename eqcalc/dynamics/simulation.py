@@ -66,7 +66,7 @@ def simulate(
     timestep: float,
     steps: int,
     seed: int,
-    replicas: int = 1,
+    replicas: int | range = 1,
     beads: int = 1,
     masses: ArrayLike | Mapping[str, float] | None = None,
     initial: InitialConditions | None = None,
@@ -110,7 +110,8 @@ def simulate(
     seed
         Random seed. The random numbers of a replica do not depend on the other replicas.
     replicas
-        Number of independent copies.
+        Number of independent copies; or a range of consecutive ones of a larger run, which are
+        simulated as in that (:mod:`eqcalc.dynamics.shards`).
     beads
         Beads of each ring polymer; 1 for classical nuclei.
     masses
@@ -181,6 +182,11 @@ def simulate(
     numbers = common_numbers(starts, evaluator)
     if observables is None:
         observables = default_observables(timestep, evaluator.quantities, method)
+    numbered = replicas if isinstance(replicas, range) else range(count("replicas", replicas))
+    if numbered.step != 1 or numbered.start < 0:
+        raise InvalidInputError(
+            key="replicas", value=replicas, expected="a number, or range(first, end) from 0 on"
+        )
     setup = Setup(
         numbers=numbers,
         masses=common_masses(starts, masses),
@@ -191,7 +197,7 @@ def simulate(
         temperature=positive("temperature", temperature, unit="K"),
         timestep=positive("timestep", timestep, unit="fs"),
         seed=count("seed", seed, least=0),
-        replicas=count("replicas", replicas),
+        replicas=count("replicas", len(numbered)),
         beads=count("beads", beads),
         initial=MaxwellBoltzmann() if initial is None else initial,
         equilibration=equilibration,
@@ -199,6 +205,7 @@ def simulate(
         rotation=rotation,
         observables=strides_of(observables, timestep),
         propagator=propagator,
+        first=numbered.start,
     )
     require_evaluated(setup.observables, evaluator, setup.method.row)
     require_potential(
@@ -325,7 +332,7 @@ class _Run:
         noise = None
         if integrator.thermostat is not None:
             shape = (integrator.noise_sets, *state.positions.shape[1:])
-            noise = GaussianNoise(self.setup.seed, range(state.n_replicas), shape, self.device)
+            noise = GaussianNoise(self.setup.seed, self.setup.numbered, shape, self.device)
         recording = until > 0  # equilibration ends at step 0
         always = self.device.type == "cpu"  # on a GPU, reading a number synchronises
         step = stepper(integrator, self.evaluator, noise)
@@ -367,13 +374,15 @@ class _Run:
 
     def _failed(self, error: UnstableDynamicsError, output: Path) -> UnstableDynamicsError:
         """Save the unstable replica, and raise the error with its path."""
+        setup = self.setup
         where = output.with_name(output.name + ".failed.extxyz")
-        error.write_beads(where, self.setup.numbers.tolist())
-        elapsed = error.step * self.setup.timestep
+        error.write_beads(where, setup.numbers.tolist())
+        elapsed = error.step * setup.timestep
         phase = "equilibration" if error.step < 0 else "production"
         return error.with_message(
-            f"{phase} stopped at step {error.step} ({elapsed:g} fs), replica {error.replica}: "
-            f"{error}. The beads of this replica are in {where}, the frames before it in {output}"
+            f"{phase} stopped at step {error.step} ({elapsed:g} fs), "
+            f"replica {setup.first + error.replica}: {error}. The beads of this replica are in "
+            f"{where}, the frames before it in {output}"
         )
 
     def _title(self) -> str:

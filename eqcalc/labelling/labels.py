@@ -25,7 +25,6 @@ from eqcalc.labelling.gfn2 import GFN2
 from eqcalc.labelling.method import ConvergenceError, Method, selected_quantities
 from eqcalc.labelling.registry import as_method
 from eqcalc.labelling.sampling import SamplingPlan, sample
-from eqcalc.labelling.workers import map_unordered
 from eqcalc.models.compositions import general_model_knows
 from eqcalc.molecules import unpaired_electrons
 from eqcalc.progress import duration, progress_bar
@@ -38,6 +37,7 @@ from eqcalc.validation import (
     located,
     one_of,
 )
+from eqcalc.workers import Processes, map_unordered, parallelism
 
 _ABSURD = 1e9  # of a label, in internal units
 #: Time of a first label that is more than that of loading the method [s].
@@ -97,7 +97,7 @@ def label(
     *,
     quantities: Collection[str] | None = None,
     level_of_theory: str | Mapping[str, str] | None = None,
-    processes: int = 1,
+    processes: Processes = 1,
     progress: bool = True,
     provenance: Mapping[str, Any] | None = None,
     **options: Any,
@@ -124,7 +124,8 @@ def label(
         Level of theory of the labels, or by quantity; by default that of the method.
     processes
         Number of single-threaded processes. With more than one, a script must call this
-        under ``if __name__ == "__main__":``.
+        under ``if __name__ == "__main__":``. Or the address of a Dask scheduler whose workers
+        compute the labels, ``"tcp://host:8786"``.
     progress
         Show the progress.
     provenance
@@ -228,7 +229,7 @@ def generate(
     sampler: Any = None,
     plan: SamplingPlan | None = None,
     seed: int = 0,
-    processes: int = 1,
+    processes: Processes = 1,
     progress: bool = True,
     **options: Any,
 ) -> LabelReport:
@@ -304,7 +305,7 @@ def generate(
         if progress and took > _SLOW:
             print(
                 f"{method.name} takes about {duration(took)} for a geometry, "
-                f"{duration(took * n / processes)} for all {n}, after the sampling",
+                f"{duration(took * n / parallelism(processes))} for all {n}, after the sampling",
                 file=sys.stderr,
             )
         records = sample(

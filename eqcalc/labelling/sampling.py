@@ -25,7 +25,6 @@ from eqcalc.datasets.checks import pair_distances
 from eqcalc.datasets.record import Record
 from eqcalc.labelling.conformer_search import conformers, relax, rotatable_bonds, rotate
 from eqcalc.labelling.method import ConvergenceError, Method, MethodCalculator
-from eqcalc.labelling.workers import map_unordered
 from eqcalc.molecules import isolated_molecule, open_shell, total_charge, unconstrained
 from eqcalc.normal_modes import (
     NormalModes,
@@ -36,6 +35,7 @@ from eqcalc.normal_modes import (
 )
 from eqcalc.progress import progress_bar
 from eqcalc.validation import InvalidInputError, non_negative
+from eqcalc.workers import Processes, map_unordered
 
 _AT_ONCE = 500  # largest number of geometries per task
 
@@ -195,7 +195,7 @@ def sample(
     rng: np.random.Generator,
     plan: SamplingPlan | None = None,
     *,
-    processes: int = 1,
+    processes: Processes = 1,
     progress: bool = False,
 ) -> list[Record]:
     """Sample `n` distinct geometries of a molecule.

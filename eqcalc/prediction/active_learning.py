@@ -60,6 +60,7 @@ from eqcalc.prediction.proposals import highest_energy, proposed
 from eqcalc.progress import duration
 from eqcalc.training import TOLERATED, tangent_fit
 from eqcalc.validation import InvalidInputError
+from eqcalc.workers import parallelism
 
 #: Minima that are at most so far above the lowest are learnt, eV, and so many.
 _WINDOW, _MINIMA = 0.2, 6
@@ -242,7 +243,7 @@ class _Rounds:
         else:
             began = time.monotonic()
             self._reference.method.label(minima[0], self._quantities)
-            each, besides = (time.monotonic() - began) / self._options.processes, 0.0
+            each, besides = (time.monotonic() - began) / parallelism(self._options.processes), 0.0
         left = 3600.0 * hours - sum(r.seconds for r in rounds) - besides
         return min(wanted, max(0, int(left / max(each, 1e-6))))
 

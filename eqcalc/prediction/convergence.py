@@ -17,6 +17,7 @@ from eqcalc.prediction.errors import ModelError
 from eqcalc.prediction.level import ModelLevel
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.validation import count, positive
+from eqcalc.workers import Processes
 
 #: Labels of the first round and of each other one, of all labels; and at least so many.
 _FIRST, _NEXT, LEAST = 1 / 3, 1 / 6, 4
@@ -56,14 +57,15 @@ class ActiveLearning:
     tolerance: float = 3.0
     area_tolerance: float = 0.05
     start_from: str = "general"
-    processes: int = 1
+    processes: Processes = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
         count("labels", self.labels, least=2 * LEAST)
         for key in ("hours", "tolerance", "area_tolerance"):
             positive(key, getattr(self, key))
-        count("processes", self.processes)
+        if not isinstance(self.processes, str):
+            count("processes", self.processes)
         count("seed", self.seed, least=0)
         object.__setattr__(self, "folder", Path(self.folder))
 

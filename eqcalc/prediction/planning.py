@@ -37,6 +37,7 @@ from eqcalc.progress import duration
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.training.few_labels import seconds_of_fits
 from eqcalc.validation import InvalidInputError, MissingExtraError, one_of
+from eqcalc.workers import parallelism
 
 #: Largest molecule, and the largest whose vibrations are not harmonic: the surface of more modes
 #: takes too many points.
@@ -367,6 +368,8 @@ class LearningCost:
         Time of the fit of each round, s.
     evaluations
         Structures that the model evaluates in each round.
+    at_once
+        Labels computed at once.
     """
 
     options: ActiveLearning
@@ -378,12 +381,13 @@ class LearningCost:
     call: float
     fits: tuple[float, ...]
     evaluations: tuple[int, ...]
+    at_once: int = 1
 
     @property
     def parts(self) -> dict[str, float]:
         """Time of each kind of work if all labels are computed, s."""
         return {
-            "labels": self.label * self.options.labels / self.options.processes,
+            "labels": self.label * self.options.labels / self.at_once,
             "fits": sum(self.fits),
             "proposals and errors": self.call * sum(self.evaluations),
         }
@@ -409,7 +413,7 @@ class LearningCost:
                 f"1. structures: minima and Wigner displacements at {self.temperature:g} K by the "
                 f"model of each round: {times['proposals and errors']} with the errors of 3",
                 f"2. labels: {', '.join(self.quantities)} by {self.method}{raman}; up to "
-                f"{o.labels} of {self.label:.2g} s, {o.processes} at once: {times['labels']}",
+                f"{o.labels} of {self.label:.2g} s, {self.at_once} at once: {times['labels']}",
                 f"3. fits: {len(rounds)} rounds with {', '.join(map(str, rounds))} new labels, "
                 f"from {self.start.given} ({self.start.name}): {times['fits']}; until half-widths "
                 f"by the members are at most {o.tolerance:g} cm⁻¹ and "
@@ -438,8 +442,10 @@ def learning_cost(
     sizes = list(itertools.accumulate(options.rounds()))
     fits = seconds_of_fits(load_model(start.file), atoms, quantities, sizes)
     evaluations = tuple(calls(n, atoms) + _ERRORS for n in options.rounds())
+    at_once = parallelism(options.processes)
     return LearningCost(
-        options, reference.name, quantities, start, temperature, label, call, fits, evaluations
+        *(options, reference.name, quantities, start, temperature, label, call, fits, evaluations),
+        at_once=at_once,
     )
 
 

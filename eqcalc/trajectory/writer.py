@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +95,24 @@ class TrajectoryWriter:
             writer.write_wall_time(shorter.wall_time or 0.0)
             writer.close()
         return cls(path, frames)
+
+    @classmethod
+    def join(cls, path: Path, header: Header, parts: Sequence[Trajectory]) -> None:
+        """Write complete trajectories of the same observables as the replicas of one."""
+        absent_file(path)
+        with laid_out(path, header, dict(parts[0]._layouts)) as temporary:
+            writer = cls(temporary)
+            replica = 0
+            for part in parts:
+                for index in range(part.n_replicas):
+                    for name in writer.layouts:
+                        values = part.observable(name, slice(index, index + 1)).values
+                        writer._write_values(name, replica, 0, values[0])
+                    replica += 1
+            for name, layout in writer.layouts.items():
+                writer._count(name, header.frames(layout))
+            writer.write_wall_time(sum(part.wall_time or 0.0 for part in parts))
+            writer.close()
 
     def write(self, name: str, frames: np.ndarray) -> None:
         """Append frames of an observable.

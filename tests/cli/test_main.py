@@ -5,6 +5,7 @@ import argparse
 import errno
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -181,6 +182,40 @@ def test_te_pigs_takes_the_correction_that_is_shipped(tmp_path, ethanol_file, ca
         assert "corrections/ethanol.eqc, which comes with eqcalc" in capsys.readouterr().out
     assert not (tmp_path / "run-correction").exists()
     assert Trajectory.open(output).provenance["correction"]["elevated_temperature_K"] == 600.0
+
+
+def test_replicas_in_several_processes(tmp_path, ethanol_file, monkeypatch):
+    """Each process is told all; a correction is found before."""
+    sent = []
+
+    def map_here(function, state, tasks, processes):
+        sent.append(processes)
+        state = pickle.loads(pickle.dumps(state))
+        monkeypatch.chdir(tmp_path / "..")  # workers of a cluster are elsewhere
+        return [function(state, task) for task in tasks]
+
+    monkeypatch.setattr("eqcalc.dynamics.shards.map_unordered", map_here)
+    monkeypatch.chdir(tmp_path)
+    simulate = ["simulate", shipped_model("ethanol"), ethanol_file.name, "--quiet"]
+    simulate += ["--method", "Te-PIGS", "--time", 0.002, "--equilibration", 0, "--replicas", 3]
+    assert run(*simulate, "--output", "parts.h5", "--processes", 2) == 0
+    monkeypatch.chdir(tmp_path)
+    assert run(*simulate, "--output", "whole.h5") == 0
+    parts, whole = (Trajectory.open(tmp_path / name) for name in ("parts.h5", "whole.h5"))
+    assert sent == [2]
+    assert parts.settings == whole.settings
+    for name in whole.observables():
+        values = [one.observable(name).values for one in (parts, whole)]
+        np.testing.assert_allclose(*values, rtol=1e-9, atol=1e-9)
+
+
+def test_processes_are_here_or_of_a_scheduler(capsys):
+    simulate = ["simulate", "ethanol", "x.xyz", "--output", "x.h5"]
+    for wrong in (["--scheduler", "host"], ["--processes", 2, "--scheduler", "tcp://host:1"]):
+        with pytest.raises(SystemExit) as stopped:
+            run(*simulate, *wrong)
+        assert stopped.value.code == 2
+        assert "--scheduler" in capsys.readouterr().err
 
 
 def test_parameters_of_a_method_are_options(tmp_path, ethanol_file, capsys):

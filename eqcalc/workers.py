@@ -1,20 +1,30 @@
 # SPDX-License-Identifier: MIT
-"""Run a function over tasks in several single-threaded processes."""
+"""Run a function over tasks in several single-threaded processes, here or on a Dask cluster."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from eqcalc._version import __version__
 from eqcalc.interruption import Stopped
-from eqcalc.validation import count
+from eqcalc.validation import InvalidInputError, MissingExtraError, count
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+#: A number of processes, or the address of a Dask scheduler, ``"tcp://host:8786"``.
+Processes: TypeAlias = "int | str"
 
 State = TypeVar("State")
 Task = TypeVar("Task")
@@ -28,7 +38,7 @@ def map_unordered(
     function: Callable[[State, Task], Result],
     state: State,
     tasks: Sequence[Task],
-    processes: int,
+    processes: Processes,
 ) -> Iterator[Result]:
     """Yield ``function(state, task)`` for each of `tasks`, in the order they finish.
 
@@ -40,13 +50,22 @@ def map_unordered(
         Sent once to each process and kept there.
     processes
         With 1, everything runs in this process, in order. With more, a script must be
-        guarded by ``if __name__ == "__main__":``.
+        guarded by ``if __name__ == "__main__":``. With the address of a scheduler, its workers,
+        whose number may change, take the tasks, each worker one at a time; those of a worker that
+        is lost are done by others.
 
     Raises
     ------
     RuntimeError
-        A process died.
+        A process died, a task has lost several workers, or the scheduler was lost.
+    InvalidInputError
+        There is no scheduler at the address.
+    MissingExtraError
+        Dask is not installed.
     """
+    if isinstance(processes, str):
+        yield from _map_on_cluster(function, state, tasks, processes)
+        return
     if count("processes", processes) == 1 or len(tasks) < 2:
         for task in tasks:
             yield function(state, task)
@@ -63,6 +82,14 @@ def map_unordered(
             "killed, or could not start because the script that calls this is not guarded by "
             "`if __name__ == '__main__':`"
         ) from None
+
+
+def parallelism(processes: Processes) -> int:
+    """Return how many tasks are done at once, of a cluster at the moment but at least one."""
+    if not isinstance(processes, str):
+        return count("processes", processes)
+    with _cluster(processes) as client:
+        return max(1, len(client.nthreads()))
 
 
 @contextmanager
@@ -141,6 +168,76 @@ def _run(task: Any) -> Any:
     assert _work is not None
     function, state = _work
     return function(state, task)
+
+
+# --- a cluster ------------------------------------------------------------------------
+
+#: Time for connecting to a scheduler [s].
+_PATIENCE = 15.0
+
+#: What a worker of a cluster keeps between tasks: the state of the last run, by its name.
+_states: dict[str, Any] = {}
+_one_task = threading.Lock()  # methods and models are not made for several threads
+
+
+def _map_on_cluster(
+    function: Callable[[State, Task], Result], state: State, tasks: Sequence[Task], address: str
+) -> Iterator[Result]:
+    with _cluster(address) as client:
+        from distributed import CancelledError, KilledWorker, as_completed
+
+        if not client.nthreads():
+            print(f"waiting for workers of {address}", file=sys.stderr, flush=True)
+        run = uuid.uuid4().hex
+        # a result of a task, and no argument of every one: made again if its worker is lost
+        packed = client.submit(bytes, pickle.dumps(state), key=f"eqcalc-state-{run}")
+        futures = [
+            client.submit(_run_on_worker, __version__, run, function, packed, task, pure=False)
+            for task in tasks
+        ]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+                future.release()
+        except KilledWorker as error:
+            raise RuntimeError(
+                f"a task has lost {error.allowed_failures + 1} workers of {address}: they ran out "
+                "of memory or were killed; see their logs"
+            ) from None
+        except CancelledError:
+            raise RuntimeError(f"the scheduler {address} was lost") from None
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Client]:
+    """Yield a connection to a scheduler."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise MissingExtraError.of("cluster", "a scheduler", "Dask") from None
+    try:
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(
+            key="scheduler",
+            value=address,
+            expected="the address of a running Dask scheduler, such as tcp://host:8786",
+        ) from error
+    with client, client.as_current():
+        yield client
+
+
+def _run_on_worker(
+    version: str, run: str, function: Callable[..., Any], packed: bytes, task: Any
+) -> Any:
+    """Carry out a task in a worker of a cluster, with the state kept from the last one."""
+    if version != __version__:
+        raise RuntimeError(f"a worker has eqcalc {__version__}, the run is one of {version}")
+    with _one_task:
+        if run not in _states:
+            _states.clear()
+            _states[run] = pickle.loads(packed)
+        return function(_states[run], task)
 
 
 @contextmanager
