@@ -19,7 +19,6 @@ sum rule, Σ_i ∂μ/∂r_i = 0, exactly, since read-outs do not change with a t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -42,9 +41,8 @@ def differentiable_pairs(potential: Potential, structures: Structures) -> Pairs:
     return isolated_pairs(structures, potential.cutoff)
 
 
-def _property_of_positions(
-    potential: Potential, molecule: Structures, name: str
-) -> Callable[[Tensor], Tensor]:
+def _differentiable(potential: Potential, molecule: Structures, name: str) -> tuple[Tensor, Tensor]:
+    """Return positions and a property that can be differentiated by them."""
     if molecule.n_structures != 1:
         raise InvalidInputError(
             key="molecule", value=molecule.n_structures, expected="one molecule or cell"
@@ -57,11 +55,21 @@ def _property_of_positions(
             expected=f"one of {', '.join(potential.config.heads)}",
         )
     pairs = differentiable_pairs(potential, molecule)
+    positions = molecule.positions.detach().requires_grad_(True)
+    with torch.enable_grad():
+        moved = molecule.with_positions(positions)
+        return positions, potential(moved, pairs, (name,))[name][0]
 
-    def evaluate(positions: Tensor) -> Tensor:
-        return potential(molecule.with_positions(positions), pairs, (name,))[name][0]
 
-    return evaluate
+def _derivative(values: Tensor, positions: Tensor, rows: Tensor, **options: bool) -> Tensor:
+    """Return Σ_k rows_k ∂values_k/∂r of each row, ``[n_rows, n_atoms, 3]``."""
+    if not values.requires_grad:  # of a single atom
+        return positions.new_zeros(len(rows), *positions.shape)
+    with torch.enable_grad():
+        found = torch.autograd.grad(
+            values, positions, rows, is_grads_batched=True, materialize_grads=True, **options
+        )
+    return found[0]
 
 
 def hessian(potential: Potential, molecule: Structures) -> Tensor:
@@ -87,26 +95,25 @@ def property_derivative(potential: Potential, molecule: Structures, name: str) -
         ``[n_atoms, 3, *shape]`` with the shape of the property, in its unit per Å:
         ``∂μ_c/∂r_ia`` is ``[i, a, c]`` and ``∂α_bc/∂r_ia`` is ``[i, a, b, c]``.
     """
-    evaluate = _property_of_positions(potential, molecule, name)
-    jacobian = torch.func.jacrev(evaluate)(molecule.positions.detach())
-    return torch.movedim(jacobian, (-2, -1), (0, 1)).detach()
+    positions, values = _differentiable(potential, molecule, name)
+    rows = torch.eye(values.numel()).to(values).view(-1, *values.shape)
+    jacobian = _derivative(values, positions, rows).reshape(*values.shape, *positions.shape)
+    return torch.movedim(jacobian, (-2, -1), (0, 1))
 
 
 def property_second_derivative(potential: Potential, molecule: Structures, name: str) -> Tensor:
     """Second derivatives of a property, ``[n_atoms, 3, n_atoms, 3, *shape]`` per Å²."""
-    evaluate = _property_of_positions(potential, molecule, name)
-    gradient = torch.func.jacrev(evaluate)
-    positions = molecule.positions.detach()
+    positions, values = _differentiable(potential, molecule, name)
     directions = torch.eye(positions.numel()).to(positions).view(-1, *positions.shape)
-
-    def along(direction: Tensor) -> Tensor:
-        return torch.func.jvp(gradient, (positions,), (direction,))[1]
-
-    # the graph of a block is freed before the next one, which bounds the memory
-    blocks = directions.split(_DIRECTIONS)
-    second = torch.cat([torch.vmap(along)(block).detach() for block in blocks])
-    second = second.movedim(0, -1).unflatten(-1, positions.shape)
-    return torch.movedim(second, (-4, -3, -2, -1), (0, 1, 2, 3))
+    second = []
+    for value in values.flatten():
+        gradient = _derivative(value, positions, torch.ones_like(value)[None], create_graph=True)[0]
+        blocks = [
+            _derivative(gradient, positions, block, retain_graph=True)
+            for block in directions.split(_DIRECTIONS)  # bounds the memory
+        ]
+        second.append(torch.cat(blocks).view(*positions.shape, *positions.shape))
+    return torch.stack(second, dim=-1).view(*second[0].shape, *values.shape)
 
 
 def time_derivatives(
