@@ -131,6 +131,7 @@ def test_scripts_may_take_the_calculator_away_and_copy_atoms():
         assert alone.get_potential_energy() == pytest.approx(energy, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_every_script_at_its_next_evaluation():
     """The main thread of a process is the one that is interrupted."""
     program = """

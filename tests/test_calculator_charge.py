@@ -66,6 +66,7 @@ def test_moments_and_charges_of_zero_are_no_reason_to_warn(potential, ethanol):
         EqCalculator(potential).get_potential_energy(ethanol)
 
 
+@pytest.mark.slow
 def test_the_harmonic_spectrum_takes_the_charge_from_either_place(ethanol):
     """Nine atoms share the charge, and its arms are derivatives of the dipole."""
     potential = make_potential(norm_epsilon=1e-2)

@@ -42,6 +42,7 @@ def harmonic(potential, conformers):
     return harmonic_spectrum(potential, conformers["trans"])
 
 
+@pytest.mark.slow
 def test_relaxation_reaches_a_minimum(potential, conformers):
     for atoms in conformers.values():
         assert np.abs(atoms.get_forces()).max() <= 1e-6
@@ -126,6 +127,7 @@ def test_constraints_are_refused(potential, conformers, work):
         work(potential, held)
 
 
+@pytest.mark.slow
 def test_scripts_of_ase_obey_constraints(potential, conformers):
     """A batch of relaxations: what is fixed stays, the calculator still knows all forces."""
     held = [conformers["trans"].copy(), conformers["gauche"].copy()]

@@ -199,6 +199,7 @@ for name, write in {
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_nothing_is_left(tmp_path):
     """Files cannot be larger than 200 kB in this process."""
     found = subprocess.run(

@@ -34,6 +34,7 @@ def test_the_package_itself_imports_nothing_heavy():
     assert heavy == "[]"
 
 
+@pytest.mark.slow
 def test_importing_everything_changes_nothing_global():
     code = """
 import os, random, torch, numpy

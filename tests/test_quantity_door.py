@@ -103,6 +103,7 @@ def ase_water():
     return atoms
 
 
+@pytest.mark.slow
 def test_the_whole_way(dataset, tmp_path, ase_water):
     """Labels, training, errors, ASE, dynamics and the trajectory."""
     settings = {

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from eqcalc.models.potential import Potential
 from eqcalc.neighbors import Pairs, isolated_pairs, pairs_within
+from eqcalc.quantities import quantity
 from eqcalc.structures import Structures
 from eqcalc.validation import InvalidInputError
 
@@ -41,8 +42,21 @@ def differentiable_pairs(potential: Potential, structures: Structures) -> Pairs:
     return isolated_pairs(structures, potential.cutoff)
 
 
-def _differentiable(potential: Potential, molecule: Structures, name: str) -> tuple[Tensor, Tensor]:
-    """Return positions and a property that can be differentiated by them."""
+def _of_copies(
+    potential: Potential, molecule: Structures, name: str, copies: int
+) -> tuple[Tensor, Tensor]:
+    """Return positions and a property of copies of a molecule, to be differentiated.
+
+    A sum over copies has the derivatives of each as its gradient: one backward pass for several
+    components or directions.
+
+    Returns
+    -------
+    positions
+        ``[copies · n_atoms, 3]``.
+    values
+        Components of the property, ``[copies, n]``.
+    """
     if molecule.n_structures != 1:
         raise InvalidInputError(
             key="molecule", value=molecule.n_structures, expected="one molecule or cell"
@@ -54,22 +68,25 @@ def _differentiable(potential: Potential, molecule: Structures, name: str) -> tu
             value=name,
             expected=f"one of {', '.join(potential.config.heads)}",
         )
-    pairs = differentiable_pairs(potential, molecule)
-    positions = molecule.positions.detach().requires_grad_(True)
+    positions = molecule.positions.detach().repeat(copies, 1).requires_grad_(True)
+    repeated = {
+        key: None if values is None else values.repeat(copies, *(1,) * (values.ndim - 1))
+        for key in ("charge", "cell", "pbc")
+        for values in [getattr(molecule, key)]
+    }
+    numbers, counts = molecule.numbers.repeat(copies), [molecule.n_atoms] * copies
+    stacked = Structures.pack(numbers, positions, counts, **repeated)
     with torch.enable_grad():
-        moved = molecule.with_positions(positions)
-        return positions, potential(moved, pairs, (name,))[name][0]
+        values = potential(stacked, differentiable_pairs(potential, stacked), (name,))[name]
+        return positions, values.reshape(copies, -1)
 
 
-def _derivative(values: Tensor, positions: Tensor, rows: Tensor, **options: bool) -> Tensor:
-    """Return Σ_k rows_k ∂values_k/∂r of each row, ``[n_rows, n_atoms, 3]``."""
-    if not values.requires_grad:  # of a single atom
-        return positions.new_zeros(len(rows), *positions.shape)
+def _gradient(value: Tensor, positions: Tensor, *, again: bool = False) -> Tensor:
+    """Return ∂value/∂r, to be differentiated `again`; zero for a single atom."""
+    if not value.requires_grad:
+        return torch.zeros_like(positions)
     with torch.enable_grad():
-        found = torch.autograd.grad(
-            values, positions, rows, is_grads_batched=True, materialize_grads=True, **options
-        )
-    return found[0]
+        return torch.autograd.grad(value, positions, create_graph=again, materialize_grads=True)[0]
 
 
 def hessian(potential: Potential, molecule: Structures) -> Tensor:
@@ -95,25 +112,27 @@ def property_derivative(potential: Potential, molecule: Structures, name: str) -
         ``[n_atoms, 3, *shape]`` with the shape of the property, in its unit per Å:
         ``∂μ_c/∂r_ia`` is ``[i, a, c]`` and ``∂α_bc/∂r_ia`` is ``[i, a, b, c]``.
     """
-    positions, values = _differentiable(potential, molecule, name)
-    rows = torch.eye(values.numel()).to(values).view(-1, *values.shape)
-    jacobian = _derivative(values, positions, rows).reshape(*values.shape, *positions.shape)
-    return torch.movedim(jacobian, (-2, -1), (0, 1))
+    shape = quantity(name).shape_of(molecule.n_atoms)
+    positions, values = _of_copies(potential, molecule, name, copies=math.prod(shape))
+    jacobian = _gradient(values.diagonal().sum(), positions)
+    return torch.movedim(jacobian.view(*shape, -1, 3), (-2, -1), (0, 1))
 
 
 def property_second_derivative(potential: Potential, molecule: Structures, name: str) -> Tensor:
     """Second derivatives of a property, ``[n_atoms, 3, n_atoms, 3, *shape]`` per Å²."""
-    positions, values = _differentiable(potential, molecule, name)
-    directions = torch.eye(positions.numel()).to(positions).view(-1, *positions.shape)
+    shape = quantity(name).shape_of(molecule.n_atoms)
+    directions = torch.eye(3 * molecule.n_atoms).to(molecule.positions)
     second = []
-    for value in values.flatten():
-        gradient = _derivative(value, positions, torch.ones_like(value)[None], create_graph=True)[0]
-        blocks = [
-            _derivative(gradient, positions, block, retain_graph=True)
-            for block in directions.split(_DIRECTIONS)  # bounds the memory
-        ]
-        second.append(torch.cat(blocks).view(*positions.shape, *positions.shape))
-    return torch.stack(second, dim=-1).view(*second[0].shape, *values.shape)
+    for component in range(math.prod(shape)):
+        for block in directions.split(_DIRECTIONS):  # bounds the memory
+            positions, values = _of_copies(potential, molecule, name, len(block))
+            gradient = _gradient(values[:, component].sum(), positions, again=True)
+            along = (gradient.view(block.shape) * block).sum()
+            second.append(_gradient(along, positions).view(block.shape))
+    atoms = (molecule.n_atoms, 3)
+    return torch.movedim(
+        torch.cat(second).view(*shape, *atoms, *atoms), (-4, -3, -2, -1), (0, 1, 2, 3)
+    )
 
 
 def time_derivatives(

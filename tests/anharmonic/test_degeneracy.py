@@ -63,6 +63,7 @@ def test_localised_coordinates_do_not_depend_on_the_axes(bound):
         np.testing.assert_allclose(weights(Turned(bound, seed)), plain, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_levels_do_not_depend_on_axes_and_degenerate_ones_are_equal():
     spectra = [
         anharmonic_spectrum(molecule.modes(), molecule, QUICK)

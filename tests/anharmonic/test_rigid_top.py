@@ -70,6 +70,7 @@ def test_a_linear_molecule_has_branches_of_boltzmann_populations():
     assert found.vector[0][branch].sum() == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_a_heavy_top_has_the_envelope_of_a_lighter_one_narrowed(monkeypatch):
     """The same bands from levels up to J = 74, and from those of a lighter top up to 50."""
     found = []
@@ -93,6 +94,7 @@ def test_a_heavy_top_has_the_envelope_of_a_lighter_one_narrowed(monkeypatch):
         assert np.abs(scaled - exact).max() < 0.04 * exact.max()
 
 
+@pytest.mark.slow
 def test_the_envelope_of_a_heavy_molecule_is_that_of_a_classical_top():
     a, b, c = constants = np.array([0.04, 0.018, 0.013])  # about those of aspirin, J to 440
     heavy = rotational_envelope(constants, 300.0)

@@ -28,6 +28,7 @@ def label(water, *arguments):
     return code, target
 
 
+@pytest.mark.slow
 def test_density_functional_theory(water):
     pytest.importorskip("pyscf")
     code, target = label(water, "--method", "dft", "--functional", "PBE", "--basis", "sto-3g")

@@ -389,6 +389,7 @@ def test_a_step_too_long_for_pacmd_is_answered_with_what_can_be_done(
     assert "lower the frequency" in error
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_enough_is_no_error():
     """As in ``eqcalc info MODEL --json | head``."""
     command = [sys.executable, "-m", "eqcalc", "info", str(shipped_model("ethanol")), "--json"]
@@ -415,6 +416,7 @@ def test_errors_about_atoms_name_their_file(tmp_path, capsys):
     assert f"{bad}: structures[2].atoms.pbc: " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_output_to_a_full_disk_is_told():
     command = [sys.executable, "-m", "eqcalc", "info", str(shipped_model("ethanol"))]
@@ -518,6 +520,7 @@ def test_help_of_simulate_names_every_method(capsys):
     assert set(method_names(engine="eqcalc")) <= set(words)
 
 
+@pytest.mark.slow
 def test_a_terminal_without_the_letters_gets_others():
     """Å and ⁻ are replaced; nothing fails after its files have been written."""
     command = [sys.executable, "-m", "eqcalc", "info", str(shipped_model("ethanol"))]

@@ -54,6 +54,7 @@ def spectrum(tmp_path_factory, series):
     return write_spectrum(found, tmp_path_factory.mktemp("spectrum") / "infrared.h5")
 
 
+@pytest.mark.slow
 def test_series_of_another_code(tmp_path, series, capsys):
     paths = []
     for replica, x in enumerate(vector(series[:4])):
@@ -88,6 +89,7 @@ def test_series_of_another_code(tmp_path, series, capsys):
     assert "--interval: is for series" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_raman_of_another_code(tmp_path, capsys):
     x = oscillator(1500.0, n_frames=4000, n_replicas=3)
     tensors = x[..., None] * np.array([1.0, 1.0, 3.0, 0.0, 0.0, 0.0])
@@ -228,6 +230,7 @@ def water_run(tmp_path_factory):
     return model, start, trajectory
 
 
+@pytest.mark.slow
 def test_simulate_spectra_and_assign(tmp_path, water_run, capsys):
     model, start, trajectory = water_run
     arguments = ["--time", 0.12, "--replicas", 3, *SLOW]
@@ -339,6 +342,7 @@ def test_a_folder_that_is_missing_is_told_before_the_work(water_run, tmp_path, c
     assert captured.out == ""
 
 
+@pytest.mark.slow
 def test_a_committee_on_path_integrals(tmp_path, water_run, capsys):
     model, start, _ = water_run
     member = tmp_path / "member.eqc"

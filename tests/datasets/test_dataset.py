@@ -165,6 +165,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, mixed):
         Dataset.create(path, mixed, level_of_theory="x")
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_the_old_file(tmp_path, mixed):
     path = tmp_path / "a.h5"
     Dataset.create(path, mixed, level_of_theory="x")

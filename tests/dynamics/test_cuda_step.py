@@ -91,6 +91,7 @@ def test_captured_steps_are_the_steps_of_the_integrator(ethanol, tmp_path, metho
     assert len(capturing.functions) - before <= 5
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_with_captured_steps(ethanol, tmp_path):
     evaluator = evaluator_of(ethanol, captured_evaluator, capture=Capturing())
     whole = run(ethanol, evaluator, tmp_path / "whole.h5", steps=24)

@@ -55,6 +55,7 @@ print(*(float(value).hex() for value in spectrum.integrate(500.0, 4000.0)))
 """
 
 
+@pytest.mark.slow
 def test_another_process_computes_the_spectrum_of_a_running_simulation(tmp_path, monkeypatch):
     monkeypatch.setattr(simulation, "_VISIBLE_AFTER", 0.0)
     path, printed = tmp_path / "run.h5", []

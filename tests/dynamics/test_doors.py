@@ -142,6 +142,7 @@ def test_a_thermostat_from_outside(outside):
     assert caught.value.key == "Andersen.time_constant"
 
 
+@pytest.mark.slow
 def test_other_processes_know_a_method_from_outside_where_its_module_is_listed(outside):
     script = "from eqcalc.methods import method; print(method('Andersen').spectra)"
     environment = {**os.environ, "PYTHONPATH": f"{outside}:{os.environ.get('PYTHONPATH', '')}"}

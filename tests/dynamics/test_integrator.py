@@ -231,6 +231,7 @@ def test_rotation_free_start_stays_rotation_free():
     assert torch.linalg.cross(state.positions, state.momenta).sum(dim=(1, 2)).abs().max() < 1e-11
 
 
+@pytest.mark.slow
 def test_heavier_isotopes_vibrate_slower():
     """The period of an oscillator scales with the square root of its reduced mass."""
     periods = []

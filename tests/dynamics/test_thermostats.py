@@ -193,6 +193,7 @@ def test_the_validation_can_fail():
             validate(energies, TEMPERATURE, 2, 3)
 
 
+@pytest.mark.slow
 def test_conserved_energy_counts_the_heat(tmp_path):
     """Total energy plus heat fluctuates with Δt², however hard the thermostat works."""
     spread = {}

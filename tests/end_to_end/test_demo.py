@@ -37,6 +37,7 @@ def finished(tmp_path_factory):
     return run_demo(folder, plan=SMALL, progress=False)
 
 
+@pytest.mark.slow
 def test_everything_promised_is_written(finished):
     names = {path.name for path in finished.folder.iterdir()}
     assert {"ethanol.png", "summary.txt", "demo.json"} <= names
@@ -57,12 +58,14 @@ def test_everything_promised_is_written(finished):
     assert finished.folder.joinpath("ethanol.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_summary_says_what_was_run_and_checks_it(finished):
     text = (finished.folder / "summary.txt").read_text()
     for words in ("NVE", "Te-PIGS", "VCI", "sum rule", "km/mol", "Å⁴/amu", "double-harmonic"):
         assert words in text
 
 
+@pytest.mark.slow
 def test_bands_stand_beside_measured_ones(finished):
     text = (finished.folder / "summary.txt").read_text()
     stretch = next(cells for line in text.splitlines() if (cells := line.split())[:1] == ["21"])
@@ -72,11 +75,13 @@ def test_bands_stand_beside_measured_ones(finished):
     assert quantum < harmonic - 100.0
 
 
+@pytest.mark.slow
 def test_dynamics_is_that_of_the_correction_that_is_shipped(finished):
     record = Trajectory.open(finished.folder / "te-pigs.h5").provenance["correction"]
     assert record["elevated_temperature_K"] > 300.0
 
 
+@pytest.mark.slow
 def test_calling_again_changes_no_trajectory(finished):
     names = [f"{run.name}.h5" for run in SMALL.runs] + ["vci-trans.json", "vci-gauche.json"]
     before = {name: (finished.folder / name).read_bytes() for name in names}
@@ -88,6 +93,7 @@ def test_calling_again_changes_no_trajectory(finished):
     )
 
 
+@pytest.mark.slow
 def test_other_settings_do_not_overwrite(finished):
     with pytest.raises(InvalidFileError) as error:
         run_demo(finished.folder, seed=1, plan=SMALL, progress=False)
@@ -196,6 +202,7 @@ def test_the_plan_fits_the_execution():
     assert all(short < long for short, long in zip(*costs, strict=True))
 
 
+@pytest.mark.slow
 def test_a_plan_once_begun_stays(finished):
     record = finished.folder / "demo.json"
     before = record.read_bytes()

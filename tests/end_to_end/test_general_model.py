@@ -33,6 +33,7 @@ def formaldehyde(model):
     return relax(model, molecule("H2CO"))
 
 
+@pytest.mark.slow
 def test_formaldehyde_by_coupled_clusters(model, formaldehyde):
     modes = harmonic_spectrum(model, formaldehyde)
     error = modes.wavenumber - np.array(FORMALDEHYDE)
@@ -109,6 +110,7 @@ def test_it_is_the_default_where_it_knows_the_molecule():
     assert default_level(atoms) == "gfn2"
 
 
+@pytest.mark.slow
 def test_commands_take_it_without_its_name(tmp_path, capsys):
     write(tmp_path / "water.xyz", molecule("H2O"))
     assert main(["harmonic", str(tmp_path / "water.xyz")]) == 0

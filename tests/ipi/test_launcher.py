@@ -340,6 +340,7 @@ def test_without_ipi_the_command_says_what_to_install(prepare, monkeypatch, caps
     assert "pip install 'eqcalc[ipi]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_python_call_says_why(prepare, monkeypatch):
     path = prepare()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

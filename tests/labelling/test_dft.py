@@ -46,6 +46,7 @@ def test_forces_are_the_gradient(water, method, labels):
     assert np.abs(labels["forces"].sum(axis=0)).max() < 1e-7
 
 
+@pytest.mark.slow
 def test_polarizability_is_the_derivative_of_the_dipole(water, method, labels):
     """A field along z enters the core Hamiltonian as +F·r for the electrons."""
     field = method._converged_field(water, 0.0)

@@ -70,6 +70,7 @@ class Fragile:
         return {name: labels[name] for name in quantities or self.quantities}
 
 
+@pytest.mark.slow
 def test_labels_are_those_of_the_method(tmp_path):
     given = [*geometries(6), *geometries(6, "NH3")]
     report = label(given, GFN2(), tmp_path / "a.h5", processes=2, progress=False)
@@ -98,6 +99,7 @@ def test_failures_are_reported_and_left_out(tmp_path):
         label([given[i] for i in right], Fragile(), tmp_path / "b.h5", progress=False)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path):
     """The process is killed half-way; nothing is labelled twice, nothing is missing."""
     log = tmp_path / "log"
@@ -197,6 +199,7 @@ def test_a_journal_of_another_run_is_refused(tmp_path):
         label(geometries(3), Fragile(), tmp_path / "b.h5", progress=False)
 
 
+@pytest.mark.slow
 def test_generate_resumes_between_sampling_and_labelling(tmp_path, monkeypatch):
     module = sys.modules["eqcalc.labelling.labels"]
     target = tmp_path / "a.h5"

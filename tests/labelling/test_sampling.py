@@ -156,6 +156,7 @@ def test_langevin_is_thermal():
     assert error < 0.2 * energies.mean()
 
 
+@pytest.mark.slow
 def test_sample_of_ethanol(ethanol):
     records = sample(ethanol, SAMPLER, 60, np.random.default_rng(0), QUICK)
     assert len(records) == 60

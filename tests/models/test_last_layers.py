@@ -55,6 +55,7 @@ def test_read_outs_are_linear_in_their_last_layer(name, potential, ethanol):
     torch.testing.assert_close(of(2.0 * first - 3.0 * second) - zero, expected)
 
 
+@pytest.mark.slow
 def test_members_have_the_covariance_of_the_distribution(potential):
     model = spread(potential)
     members = last_layer_members(model, 400, seed=3)
@@ -101,6 +102,7 @@ def test_a_model_without_it_is_refused(potential):
         last_layer_members(spread(potential), 1)
 
 
+@pytest.mark.slow
 def test_errors_of_wavenumbers_grow_with_the_spread():
     potential = make_potential()
     water = relax(potential, molecule("H2O"))

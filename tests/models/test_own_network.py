@@ -203,6 +203,7 @@ def test_it_is_swept_beside_others(importable, tmp_path, settings, monkeypatch):
         assert {row["network"] for row in csv.DictReader(stream)} == set(axes["network"])
 
 
+@pytest.mark.slow
 def test_it_trains_in_python_once_it_is_imported(small, settings):
     result = train(settings, progress=False)
     assert result.model.config.settings()["representation"]["name"] == NAME

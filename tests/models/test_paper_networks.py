@@ -132,6 +132,7 @@ def test_whole_ablated_painn_is_painn(ethanol):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_widths_that_keep_the_number_of_parameters():
     """134, 135 and 142 are the widths of an independent replication of the paper's table."""
     whole = AblatedPaiNNConfig()

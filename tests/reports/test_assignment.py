@@ -174,6 +174,7 @@ def test_a_lag_window_longer_than_every_stretch_is_refused(changing, potential, 
         assign(changing, potential, lag=500.0)
 
 
+@pytest.mark.slow
 def test_minima_that_no_replica_starts_near_are_found(changing, potential):
     positions = changing.observable("positions").values
     # the replica starts near trans: gauche is met on the way only

@@ -95,6 +95,7 @@ def test_an_unfinished_run_is_told(evaluator, tmp_path, monkeypatch):
     assert f"not finished: {trajectory.steps_written} of 60 steps are written" in text
 
 
+@pytest.mark.slow
 def test_the_quantum_factor_is_named_and_not_blamed_on_the_sum_rule(trajectory, evaluator):
     texts = {}
     for factor in ("harmonic", "standard", "none"):
@@ -157,6 +158,7 @@ def test_the_need_for_beads_is_said_once():
     assert describe_spectra(found).count("beads are too few") == 1
 
 
+@pytest.mark.slow
 def test_exact_rates_give_the_spectra_of_differences(evaluator, tmp_path):
     run = short_run(
         evaluator,
@@ -201,6 +203,7 @@ def test_the_thermostat_of_a_run_is_told_with_its_width(evaluator, tmp_path):
     assert "adds 26.5 cm⁻¹ to the width of every band" in text
 
 
+@pytest.mark.slow
 def test_parts_of_elements_add_to_the_density_of_states(evaluator, tmp_path):
     run = short_run(
         evaluator,

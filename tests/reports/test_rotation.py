@@ -84,6 +84,7 @@ def listed(text):
     return numbers
 
 
+@pytest.mark.slow
 def test_branches_are_not_listed_as_vibrations(run, tmp_path):
     spectra = molecular_spectra(run.whole, resolution=20.0)
     text = describe_spectra(spectra)
@@ -168,6 +169,7 @@ def test_distance_of_the_branches():
         )
 
 
+@pytest.mark.slow
 def test_listed_bands_are_compared_with_vibrations_not_branches(run, tmp_path):
     write_molecular_spectra(molecular_spectra(run.whole, resolution=20.0), tmp_path, "s")
     (tmp_path / "list.txt").write_text(f"{VIBRATION}\n")

@@ -62,6 +62,7 @@ def assert_parts_are_the_whole(parts, whole):
     assert np.allclose(sum(pairs) + sum(diagonal), whole.values, **tolerance)
 
 
+@pytest.mark.slow
 def test_modes_rotation_and_remainder_are_the_whole_spectrum(run, harmonic):
     dipole = water.dipole(run[0])
     for options in ({}, {"timestep": 0.5, "finite_difference": "velocity-verlet"}):

@@ -33,6 +33,7 @@ def test_members_on_one_trajectory_differ_by_their_models():
     assert total.standard_error[i] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_equal_members_with_their_own_trajectories_agree():
     rng = np.random.default_rng(2)
     model, spread, sampling = [], [], []

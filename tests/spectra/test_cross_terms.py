@@ -147,6 +147,7 @@ def test_terms_are_those_of_the_spectrum(box, kind):
     same(sum(s.values for s in terms.shells.values()), terms.cross.values, whole.values)
 
 
+@pytest.mark.slow
 def test_command(box, tmp_path, capsys):
     main(["spectra", str(box.path), "--output", str(tmp_path), "--lag", "15", "--decompose", "3"])
     total, single, cross, near, far = (

@@ -21,6 +21,7 @@ def test_kernel_has_unit_area_and_the_width_of_the_friction():
     assert above[-1] - above[0] == pytest.approx(53.09, abs=0.8)
 
 
+@pytest.mark.slow
 def test_white_noise_is_a_special_gle():
     nu = np.arange(2.0, 4000.0, 20.0)
     assert np.allclose(gle_kernel(nu, np.array([[0.01]])), langevin_kernel(nu, 100.0), rtol=1e-4)
@@ -71,6 +72,7 @@ def test_l_curve_stops_before_noise_grows():
     assert error(d.iteration) < np.linalg.norm(y - truth)
 
 
+@pytest.mark.slow
 def test_langevin_water():
     rng = np.random.default_rng(2)
     harmonic = harmonic_analysis(

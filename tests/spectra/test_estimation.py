@@ -4,6 +4,7 @@
 from dataclasses import fields
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ TEMPERATURE, TIMESTEP = 250.0, 0.5
 UNIT_INTENSITY = 974.880110
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     wavenumber=st.floats(900.0, 3500.0),
@@ -90,6 +92,7 @@ def test_the_area_is_what_the_options_say(
     assert abs(found.value / expected - 1.0) < tolerance
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     wavenumber=st.floats(900.0, 3500.0),

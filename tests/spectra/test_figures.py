@@ -36,6 +36,7 @@ def spectra():
     return ir, ra, harmonic
 
 
+@pytest.mark.slow
 def test_combined_figure(spectra, tmp_path):
     ir, ra, harmonic = spectra
     figure = plot_infrared_raman([ir, ir], [ra], harmonic, reversed_axis=True, limits=(0.0, 4000.0))

@@ -113,6 +113,7 @@ def without(record, *names):
     return Record(record.numbers, record.positions, labels)
 
 
+@pytest.mark.slow
 def test_labels_that_some_structures_lack_are_fitted_where_they_are(tmp_path):
     records = [
         record if k % 3 else without(record, "dipole", "energy")
@@ -135,6 +136,7 @@ def test_structures_that_are_labelled_twice_are_no_obstacle(tmp_path, monkeypatc
     assert tangent_fit(model_file("hcno"), dataset, members=4).residual < 0.2
 
 
+@pytest.mark.slow
 def test_steps_become_shorter_where_few_parameters_have_to_fit_many_labels(tmp_path, monkeypatch):
     """A step that neglects how nonlinear the outputs are would make the errors larger."""
     dataset = Dataset.create(tmp_path / "many.h5", labelled(16), level_of_theory="q-TIP4P/F")
@@ -150,6 +152,7 @@ def _parameters(parameters, structures):
     return 4e-9 * parameters * structures * (1 + 9 + 3)
 
 
+@pytest.mark.slow
 def test_errors_are_in_parts_of_what_is_tolerated(dataset):
     """Ten parameters meet no label."""
     few = _parameters(10, len(dataset))

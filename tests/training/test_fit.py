@@ -214,6 +214,7 @@ def test_a_time_limit_can_be_gone_past(settings):
     assert len(log_of(train(settings, progress=False))) == 4
 
 
+@pytest.mark.slow
 def test_plateau_and_early_stopping(settings):
     """Steps too small for float32 change nothing: every epoch after the first is a bad one."""
     settings["stopping"] = {"epochs": 50, "patience": 3}
@@ -306,6 +307,7 @@ def test_record_travels_with_the_model(settings, dataset):
     assert {"test-energy.png", "test-forces.png"} <= files
 
 
+@pytest.mark.slow
 def test_fine_tuning_refits_the_reference(tmp_path, settings, dataset, caplog):
     """Another level of theory that differs by an energy per atom is matched before any step."""
     caplog.set_level(logging.INFO, logger="eqcalc.training")
@@ -356,6 +358,7 @@ def test_fine_tuning_refits_the_reference(tmp_path, settings, dataset, caplog):
     assert origin["training"]["dataset"]["file"] == "data.h5"
 
 
+@pytest.mark.slow
 def test_fine_tuning_at_the_same_level_keeps_the_reference(tmp_path, settings):
     start = train(settings, progress=False)
     tuned = settings | {
@@ -387,6 +390,7 @@ def test_two_processes_learn_what_one_does(tmp_path, settings):
         torch.testing.assert_close(value, one.model.state_dict()[name], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
 def test_compiled_kernels_learn_what_autograd_does(tmp_path, settings):
     settings["loss"] = ["energy", "forces", "dipole", "polarizability"]
@@ -431,6 +435,7 @@ def test_a_run_resumes_with_the_kernels_it_began_with_or_says_so(
         assert same_parameters(result.model, whole.model)
 
 
+@pytest.mark.slow
 def test_importing_does_not_import_lightning_or_change_anything():
     code = (
         "import sys, torch; threads, state = torch.get_num_threads(), torch.get_rng_state();"
@@ -456,6 +461,7 @@ def test_kernels_that_cannot_be_used_are_named(settings):
         train(settings, progress=False)
 
 
+@pytest.mark.slow
 def test_several_scalars_are_trained_at_once(scalars, settings):
     settings["stopping"] = {"epochs": 12}
     result = train(scalar_settings(scalars, settings), progress=False)

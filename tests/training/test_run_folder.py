@@ -70,6 +70,7 @@ def test_a_run_without_its_checkpoint_does_not_begin_anew(finished, settings, wh
     assert files_of(finished.folder) == before
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_version_that_named_no_network_stays_painn(settings):
     """The default was another network, whose parameters have the same names and shapes."""
     settings["stopping"] = {"epochs": 1}

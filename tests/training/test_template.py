@@ -84,6 +84,7 @@ def test_stated_settings_are_kept(minimal, dataset):
     assert config.schedule.name == "plateau"
 
 
+@pytest.mark.slow
 def test_a_file_that_names_only_its_dataset_trains(minimal):
     overrides = {"stopping.epochs": 2, "model.representation": {"name": "painn", "features": 8}}
     result = train(TrainingConfig.read(minimal, **overrides), progress=False)

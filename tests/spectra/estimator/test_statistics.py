@@ -29,6 +29,7 @@ def thermal(n_replicas, n_frames, rng, wavenumbers=(1000.0,)):
 KW = {"interval": 1.0, "temperature": 300.0, "unit": "e*Å", "lag": 400.0}
 
 
+@pytest.mark.slow
 def test_coverage_over_replicas():
     rng = np.random.default_rng(1)
     inside = peak_inside = 0

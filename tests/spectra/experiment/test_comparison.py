@@ -82,6 +82,7 @@ def sampled(n_replicas, rng):
     )
 
 
+@pytest.mark.slow
 def test_limits_contain_the_truth_to_which_noise_is_no_friend():
     """A sampled spectrum is less similar than the exact one, also where that agrees fully."""
     rng = np.random.default_rng(5)
