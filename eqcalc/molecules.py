@@ -58,9 +58,9 @@ SPIN_KEYS = ("multiplicity", "mult", "spin_multiplicity", "spin", *_UNPAIRED_KEY
 #: even numbers of electrons suggest none (Huber and Herzberg, Constants of Diatomic Molecules,
 #: 1979; CH2: Herzberg and Johns, J. Chem. Phys. 54, 2276 (1971)).
 _TRIPLETS = ("O2", "S2", "OS", "HN", "FN", "B2", "Si2", "CH2")
-#: Charges closer than this [e] are equal; sums of partial charges have rounding errors.
+#: Charges closer than this [e] are equal.
 _SAME_CHARGE = 1e-6
-#: Rounding error [e] of each of several computed charges.
+#: Rounding error [e] of each of several partial charges, in the files of programs.
 _ROUNDED = 1e-3
 
 
@@ -113,7 +113,7 @@ def agreed_charge(stated: Mapping[str, Any], of_atoms: Mapping[str, ArrayLike]) 
         found[key] = charge
     for key, charges in of_atoms.items():
         summed = float(finite(key, charges).sum())
-        close = abs(summed - round(summed)) < _SAME_CHARGE
+        close = abs(summed - round(summed)) < _ROUNDED * max(np.size(charges), 1)
         found[f"sum of the {key.replace('_', ' ')}"] = float(round(summed)) if close else summed
     if not found:
         return 0.0

@@ -72,6 +72,17 @@ def test_the_charge_is_the_sum_of_the_initial_charges_without_its_rounding_error
     assert total_charge(water) == 0.5
 
 
+def test_partial_charges_as_programs_print_them_add_up_to_whole_electrons(water):
+    """With four digits they are 0.9999, which neither a model nor a stated charge of 1 knows."""
+    water.set_initial_charges([0.3333] * 3)
+    assert total_charge(water) == 1.0
+    water.info["charge"] = 1
+    assert total_charge(water) == 1.0
+    water.set_initial_charges([0.3, 0.3, 0.3])
+    with refused(value=1.0):
+        total_charge(water)
+
+
 @pytest.mark.parametrize("name", ["total_charge", "Charge", "net_charge", "charge:"])
 def test_names_of_other_programs_are_the_charge_too(water, name):
     water.info[name] = 1

@@ -242,6 +242,8 @@ def _blocks(text: str) -> list[dict[str, str]]:
         label, _, value = chunk.partition("=")
         key = re.sub(r"[\s\-_/]", "", label).upper()
         if key == "END":
+            for block in opened[-1:]:
+                block["END"] = ""
             opened = opened[:-1]
         elif key:
             if key == "TITLE" or not opened:
@@ -333,7 +335,7 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
         raise InvalidFileError(
             key=f"##{label}", expected="(X++(Y..Y)) or (XY..XY)", value=form[:40]
         )
-    warnings += _stated_ordinates(records, y) if label in _CURVES else ()
+    warnings += (*_stated_end(records), *_stated_ordinates(records, y)) if label in _CURVES else ()
     y = y * _factor(records, "YFACTOR")
     n_points = _number(records, "NPOINTS", float(len(x)))
     if n_points != len(x):
@@ -387,6 +389,13 @@ def _check_ends(records: dict[str, str], x: np.ndarray) -> None:
                 key=f"##{key}",
                 value=value,
             )
+
+
+def _stated_end(records: dict[str, str]) -> tuple[str, ...]:
+    """Return a warning if nothing says where the table ends."""
+    if "NPOINTS" in records or "END" in records:
+        return ()
+    return ("neither ##NPOINTS= nor ##END= tells whether the file is complete",)
 
 
 def _stated_ordinates(records: dict[str, str], y: np.ndarray) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+import re
 import time
 
 import numpy as np
@@ -305,6 +306,15 @@ def test_units_of_the_abscissa(tmp_path, units, first):
             read_spectrum(path)
     else:
         assert read_spectrum(path).wavenumber[0] == pytest.approx(first)
+
+
+def test_files_that_may_be_cut_off_are_told(tmp_path):
+    path = write(tmp_path, xunits="1/CM", first=1000, last=1003, n=4, table="1000 1 2\n1002 3 4")
+    whole = path.read_text()
+    without = re.sub("##NPOINTS=.*\n", "", whole)
+    for text, told in ((whole, 0), (without, 0), (without.replace("##END=", ""), 1)):
+        path.write_text(text)
+        assert len(read_spectrum(path).warnings) == told
 
 
 def test_wavelengths_of_scattered_light_are_no_shifts(tmp_path):

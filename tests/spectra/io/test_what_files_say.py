@@ -448,6 +448,10 @@ def test_titles_without_components_say_nothing_of_the_order(tmp_path):
         ("step vel_x vel_y vel_z", [1, 2, 3], "D"),
         ("step vx vy vz", [1, 2, 3], "D"),
         ("step Fx Fy Fz", [1, 2, 3], "D"),
+        ("step dmu_x/dt dmu_y/dt dmu_z/dt", [1, 2, 3], "D"),
+        ("step dipole_dot_x dipole_dot_y dipole_dot_z", [1, 2, 3], "D"),
+        ("step current_x current_y current_z", [1, 2, 3], "D"),
+        ("step Jx Jy Jz", [1, 2, 3], "D"),
     ],
 )
 def test_titles_that_are_no_components_are_refused(tmp_path, titles, columns, unit):

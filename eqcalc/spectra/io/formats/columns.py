@@ -59,6 +59,8 @@ _NO_COMPONENT = re.compile(
 _OTHER_VECTOR = re.compile(
     r"(?:v(?!_)|f|pos|vel|force|(?:veloc|posit|coord|moment)\w*?)_?[xyz]", re.IGNORECASE
 )
+#: Titles of derivatives along the time: dmu_x/dt, dipole_dot_x, current_x, J_x.
+_RATE = re.compile(r"/ ?dt\b|[_ ]dot(?![a-z])|deriv|current|flux|^\W*J_?[xyz]\b", re.IGNORECASE)
 #: Components of a frame of three, six and nine numbers.
 _COMPONENTS = {
     3: ("x", "y", "z"),
@@ -252,6 +254,14 @@ def _check_components(titles: Mapping[int, str], columns: Sequence[int]) -> None
         match = _COMPONENT.fullmatch(name)
         component = (match.group(1) or match.group(2)).lower() if match else ""
         component = component.translate(str.maketrans("123", "xyz"))
+        if column in columns and _RATE.search(title):
+            raise InvalidInputError(
+                f"column {column} is titled {title.strip()!r}, a derivative along the time",
+                key="columns",
+                value=list(columns),
+                expected=f"{', '.join(wanted)} of the quantity itself",
+                advice="in Python, infrared and raman take derivatives (derivative=…)",
+            )
         other = column in columns and _OTHER_VECTOR.fullmatch(name) is not None
         if len(component) == len(wanted[0]) and not other:
             named[column] = component
