@@ -64,7 +64,9 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         It cannot be written; the old content is kept.
     """
     with replacing(path) as temporary:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+        # names of files may have bytes that are not text
+        text = data.encode(errors="backslashreplace") if isinstance(data, str) else data
+        temporary.write_bytes(text)
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 """Files that are there completely or not at all, locks, and folders of results."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -54,6 +55,11 @@ def test_content_is_replaced(target):
     write_atomically(target, "Å")
     assert target.read_text(encoding="utf-8") == "Å"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_records_tell_names_with_bytes_that_are_no_text(target):
+    files.write_record(target, {"file": "b\udcff.xyz", "unit": "Å"})
+    assert json.loads(target.read_text(encoding="utf-8")) == {"file": "b\udcff.xyz", "unit": "Å"}
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

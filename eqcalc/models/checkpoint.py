@@ -42,7 +42,9 @@ _HEADER_FIELDS = ("format", "version", "model", "references", "units", "metadata
 
 
 def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
+        errors="backslashreplace"  # names of files may have bytes that are not text
+    )
 
 
 def _content_hash(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
@@ -123,6 +125,7 @@ def save_model(potential: Potential, path: str | Path) -> None:
     try:
         header["hash"] = _content_hash(header, tensors)
         text = json.dumps(header, ensure_ascii=False)
+        text = text.encode(errors="backslashreplace").decode()
     except TypeError as error:
         raise InvalidFileError(str(error), key="metadata", expected="JSON", file=path) from None
     try:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -306,5 +307,7 @@ def _model(loss: Mapping[str, Any], folder: Path, start_from: str | Path | None)
 
 def _quoted(text: str) -> str:
     """Return a path as YAML, in quotes if it has other than letters, digits and ``._-/``."""
+    if not text.isprintable():  # such as bytes that are not text
+        return json.dumps(text)
     plain = all(c.isalnum() or c in "._-/" for c in text)
     return text if plain else "'" + text.replace("'", "''") + "'"

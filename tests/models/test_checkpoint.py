@@ -65,6 +65,12 @@ def test_saving_a_loaded_model_keeps_the_hash(saved, tmp_path):
     assert read_header(tmp_path / "again.eqc")["hash"] == read_header(saved)["hash"]
 
 
+def test_names_of_files_that_are_no_text_are_kept(potential, tmp_path):
+    potential.metadata["training"] = {"dataset": {"file": "b\udcff.h5"}}
+    save_model(potential, tmp_path / "m.eqc")
+    assert load_model(tmp_path / "m.eqc").metadata["training"] == potential.metadata["training"]
+
+
 def test_loading_draws_no_random_numbers(saved):
     before = torch.get_rng_state()
     load_model(saved)

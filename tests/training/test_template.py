@@ -113,6 +113,12 @@ def test_wrong_settings_of_short_files_are_named(minimal, text, key, suggestion)
         TrainingConfig.read(minimal)
 
 
+def test_a_dataset_whose_name_is_no_text_is_found_again(tmp_path, dataset):
+    renamed = dataset.path.rename(tmp_path / "b\udcff 1.h5")
+    write_template(renamed, tmp_path / "s.yaml")
+    assert TrainingConfig.read(tmp_path / "s.yaml").data.path == renamed
+
+
 def test_the_command_writes_settings_and_says_what_is_next(tmp_path, dataset, capsys):
     target = tmp_path / "t.yaml"
     assert main(["train", "--template", str(dataset.path), "--output", str(target)]) == 0
