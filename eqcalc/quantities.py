@@ -62,6 +62,8 @@ class Quantity:
         Whether dynamics records it by default, every femtosecond.
     figure
         Unit of parity plots and its label, if other than those of `report`.
+    largest
+        Largest component that is possible, in `unit`: beyond it labels and series are damaged.
     ipi_property, ipi_dimension
         Name of the bead average among the properties of i-PI, ``<name>_mean`` by default,
         and the dimension that i-PI uses for conversion, if any.
@@ -86,6 +88,7 @@ class Quantity:
     figure: tuple[str, str] | None = None
     ipi_property: str = ""
     ipi_dimension: str = ""
+    largest: float = 1e9
 
     def __post_init__(self) -> None:
         defaults = {
@@ -170,6 +173,7 @@ FORCES = Quantity(
     derivative_of="energy",
     loss_weight=0.95,
     figure=("eV/Å", "eV/Å"),
+    largest=1e5,  # even of nuclei as near as labels may have them
 )
 STRESS = Quantity(
     *("stress", (3, 3), "eV/Å^3", (("meV/Å^3", "meV/Å³"),)),
@@ -186,6 +190,7 @@ DIPOLE = Quantity(
     figure=("D", "D"),
     ipi_property="mu_mean",
     ipi_dimension="electric-dipole",
+    largest=1e5,  # ions far apart in a large cell
 )
 POLARIZABILITY = Quantity(
     *("polarizability", (3, 3), "e^2*Å^2/eV", (("bohr^3", "bohr³"),)),
@@ -195,6 +200,7 @@ POLARIZABILITY = Quantity(
     loss_weight=0.05,
     recorded=True,
     ipi_property="alpha_mean",
+    largest=1e6,  # of millions of atoms
 )
 
 #: What the atoms contribute to the quantities of local read-outs (`form: local`), which are sums

@@ -36,10 +36,8 @@ ACCEPTABLE = (
     *("outliers", "duplicates", "nan", "lengths", "levels", "spins"),
     *("energy", "forces", "dipole", "polarizability"),
 )
-#: No label and no coordinate of a molecule is as large as this, in internal units.
+#: No coordinate is as large as this [Å].
 _ABSURD = 1e9
-#: No force is as large as this [eV/Å], even of nuclei at :data:`CLOSEST_APPROACH`.
-_LARGEST_FORCE = 1e5
 #: Molecules whose parts are further apart than this [Å] are not one structure.
 _REMOTE = 20.0
 #: Bonds longer than others by this factor, and all of a molecule, are not stretched.
@@ -202,7 +200,7 @@ def _faults(q: Quantity, value: np.ndarray) -> Iterator[str]:
     if len(wrong):
         where = f" of atom {wrong[0][0]}" if q.per_atom else ""
         yield f"{q.name}{where} is not finite"
-    elif np.abs(value).max(initial=0.0) > (_LARGEST_FORCE if q.name == "forces" else _ABSURD):
+    elif np.abs(value).max(initial=0.0) > q.largest:
         where = f" of atom {np.argmax(np.abs(value).max(axis=1))}" if q.per_atom else ""
         yield f"{q.name}{where} of {np.abs(value).max():.4g} {q.unit} is not possible"
     elif q.rank == 2:

@@ -39,7 +39,6 @@ from eqcalc.validation import (
 )
 from eqcalc.workers import Processes, map_unordered, parallelism
 
-_ABSURD = 1e9  # of a label, in internal units
 #: Time of a first label that is more than that of loading the method [s].
 _SLOW = 5.0
 
@@ -422,7 +421,8 @@ def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, 
         done = {int(entry["index"]): entry for entry in entries}
         for entry in entries:
             for name, values in (entry.get("labels") or {}).items():
-                if not np.abs(np.asarray(values, dtype=float)).max(initial=0.0) < _ABSURD:
+                sizes = np.abs(np.asarray(values, dtype=float))
+                if not sizes.max(initial=0.0) < quantity(name).largest:
                     raise ValueError(f"{name} of geometry {entry['index']} is {values}")
     except (
         ArithmeticError,

@@ -16,6 +16,7 @@ import numpy as np
 
 from eqcalc import methods
 from eqcalc.facts import ComparedByValue, facts_table
+from eqcalc.quantities import known_quantities
 from eqcalc.spectra.estimator.correlation import Signal, differentiate
 from eqcalc.spectra.provenance import trajectory_provenance
 from eqcalc.spectra.quantum_factors import temperature_warning
@@ -304,6 +305,12 @@ class Series(ComparedByValue):
                 ) from None
             raise UnitError(f"unit of the series: {error}") from None
 
+    @property
+    def largest(self) -> float:
+        """Largest value that is possible, in the unit of the series."""
+        known = known_quantities().get(self.quantity)
+        return LARGEST if known is None else known.largest / self.factor(known.unit)
+
     def signals(
         self,
         unit: str,
@@ -319,9 +326,8 @@ class Series(ComparedByValue):
 
         def signal(index: int, values: Any) -> Signal:
             def read(start: int, stop: int) -> np.ndarray:
-                frames = finite_frames(
-                    values[start:stop], f"{self.quantity}, {self.name(index)}", start
-                )
+                key = f"{self.quantity}, {self.name(index)}"
+                frames = finite_frames(values[start:stop], key, start, self.largest)
                 flat = frames.reshape(len(frames), -1) if components is None else components(frames)
                 return flat * factor
 
@@ -428,23 +434,24 @@ def require_constant_volume(trajectory: Any) -> None:
         )
 
 
-def finite_frames(values: Any, key: str, first: int = 0) -> np.ndarray:
+def finite_frames(values: Any, key: str, first: int = 0, largest: float = LARGEST) -> np.ndarray:
     """Return frames as float64; `first` is the number of the first one.
 
     Raises
     ------
     InvalidInputError
-        A value is not finite.
+        A value is not finite, or larger than possible.
     """
     frames = real(key, values).astype(float, copy=False)
-    broken = ~(np.abs(frames) < LARGEST)
+    broken = ~(np.abs(frames) < largest)
     if broken.any():
         bad = np.argwhere(broken)[0]
+        value = float(frames[tuple(bad)])
         raise InvalidInputError(
-            "non-finite values",
+            "a value that is not possible" if np.isfinite(value) else "non-finite values",
             key=f"{key}, frame {first + int(bad[0])}",
-            value=float(frames[tuple(bad)]),
-            expected="finite numbers",
+            value=value,
+            expected=f"finite numbers below {largest:.3g}",
         )
     return frames
 

@@ -122,7 +122,9 @@ class SpectrumAccumulator(Generic[Result]):
             expected = f"an array {' or '.join(forms)}"
             raise InvalidInputError(key="values", value=shapes or values, expected=expected)
         return [
-            finite_frames(v, f"{self._series.quantity}, replica {r}", self._frames)
+            finite_frames(
+                *(v, f"{self._series.quantity}, replica {r}", self._frames, self._series.largest)
+            )
             for r, v in enumerate(values)
         ]
 

@@ -100,6 +100,25 @@ def test_a_series_of_something_else_is_refused():
         infrared(broken)
 
 
+@pytest.mark.parametrize("rate", [False, True])
+@pytest.mark.parametrize(("unit", "largest"), [("e*Å", 1e5), ("D", 4.803e5)])
+def test_dipole_moments_that_are_not_possible(rate, unit, largest):
+    values = vector(oscillator(1000.0, n_frames=900))
+    for size, works in ((0.9, True), (1.1, False)):
+        series = Series(
+            values * size * largest / np.abs(values).max(),
+            *(0.5, 300.0, f"{unit}/fs" if rate else unit, "dipole"),
+            rate=rate,
+        )
+        assert series.largest == pytest.approx(largest, rel=1e-3)
+        if works:
+            assert np.isfinite(infrared(series).values).all()
+        else:
+            with pytest.raises(InvalidInputError) as caught:
+                infrared(series)
+            assert abs(caught.value.value) > largest
+
+
 def test_units_of_rates():
     series = Series((), 0.5, 300.0, "Å^3/fs", "polarizability", rate=True)
     assert series.factor("Å^3") == pytest.approx(1.0)
