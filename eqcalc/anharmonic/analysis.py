@@ -79,11 +79,11 @@ class Treatment:
     Parameters
     ----------
     coupling
-        Most modes in a term of the surface: 2 or 3.
+        Most modes in a term of the surface: 2, 3 or 4.
     quanta
         Largest sum of quanta in a configuration.
     nodes
-        Quadrature nodes of terms of one, two and three modes.
+        Quadrature nodes of terms of one, two and three modes; those of four have half as many.
     upper
         Transitions are computed up to this wavenumber, cm⁻¹; by default 4000, or the highest
         harmonic wavenumber if that is more.
@@ -95,7 +95,7 @@ class Treatment:
     upper: float | None = None
 
     def __post_init__(self) -> None:
-        one_of("coupling", self.coupling, (2, 3))
+        one_of("coupling", self.coupling, (2, 3, 4))
         count("quanta", self.quanta, least=2)
         if self.upper is not None:
             positive("upper", self.upper, unit="cm⁻¹")
@@ -124,7 +124,8 @@ class Treatment:
         configurations
             Largest size of the basis, if two quanta allow for it.
         points
-            Terms of three modes are included if they take at most so many points.
+            Terms of three modes are included if they take at most so many points, and for
+            molecules of four modes then that of all four.
         choices
             Fields of the class; None chooses a default.
         """
@@ -133,15 +134,22 @@ class Treatment:
             quanta += 1
         nodes = (15, 13, 13) if n_modes <= 4 else (13, 9, 7) if n_modes <= 7 else (13, 7, 5)
         triples = math.comb(n_modes, 3) * nodes[2] ** 3
+        coupling = 2 if triples > points else 4 if n_modes == 4 else 3
         chosen: Any = {name: value for name, value in choices.items() if value is not None}
-        return replace(cls(3 if triples <= points else 2, quanta, nodes), **chosen)
+        return replace(cls(coupling, quanta, nodes), **chosen)
 
     def points(self, n_modes: int) -> int:
         """Return how many configurations of a molecule are evaluated."""
-        one, two, three = self.nodes
-        pairs = math.comb(n_modes, 2) * (two**2 + three**2)
-        triples = math.comb(n_modes, 3) * three**3 if self.coupling == 3 else 0
-        return n_modes * (2 * one + two + three) + pairs + triples
+        total = n_modes * self.nodes[0]  # the cuts of the bases
+        for modes in range(1, self.coupling + 1):
+            nodes = self.all_nodes[modes - 1 :]
+            total += math.comb(n_modes, modes) * sum(n**modes for n in nodes)
+        return total
+
+    @property
+    def all_nodes(self) -> tuple[int, ...]:
+        """Quadrature nodes of terms of one, two, three and, if there are any, four modes."""
+        return (*self.nodes, self.nodes[2] // 2 + 1) if self.coupling == 4 else self.nodes
 
     def configurations(self, n_modes: int) -> int:
         """Return the size of the basis."""
@@ -183,8 +191,8 @@ def anharmonic_spectrum(
     AnharmonicSpectrum
         Errors are *basis*, the change of each wavenumber by the last quantum added to the basis;
         *nodes*, by fewer nodes in terms of two modes; *coupling*, by leaving out the terms of
-        three modes, if there are any and not all terms; and *symmetry*, half of the splitting of
-        degenerate fundamentals, which are at their mean.
+        most modes, if they are of three or four and not all terms; and *symmetry*, half of the
+        splitting of degenerate fundamentals, which are at their mean.
 
     Raises
     ------
@@ -202,12 +210,14 @@ def anharmonic_spectrum(
     modes = treated_modes(modes, at_rest)
     wavenumber = modes.wavenumber
     kept = tuple(name for name in ("dipole", "polarizability") if name in evaluator.quantities)
-    triples = list(combinations(range(len(modes)), 3)) if treatment.coupling == 3 else []
+    larger = [
+        list(combinations(range(len(modes)), n)) if n <= treatment.coupling else [] for n in (3, 4)
+    ]
     total = treatment.points(len(modes))
     with progress_bar(total=total, desc="energies", unit="geometries", shown=progress) as bar:
         surface = model_surface(modes, evaluator, kept, bar.update)
-        bases = _modal_bases(surface, wavenumber, treatment.nodes)
-        expansion = expanded(surface, bases, triples)
+        bases = _modal_bases(surface, wavenumber, treatment.all_nodes)
+        expansion = expanded(surface, bases, *larger)
     _require_well(expansion, active)
     solver = Solver(modes, bases, expansion)
     hamiltonian = solver.hamiltonian()
@@ -468,7 +478,7 @@ def one_mode_fundamentals(modes: NormalModes, evaluator: Evaluator, nodes: int =
 
 
 def _modal_bases(
-    surface: Surface, wavenumber: np.ndarray, nodes: tuple[int, int, int]
+    surface: Surface, wavenumber: np.ndarray, nodes: Sequence[int]
 ) -> list[ModalBasis]:
     """Return the basis of each mode from the cut along it."""
     places = oscillator_nodes(nodes[0])
@@ -525,8 +535,9 @@ def _variants(
     lesser = {"basis": (whole, treatment.quanta - 1)}
     lesser["nodes"] = (solver.hamiltonian(coarse=True), treatment.quanta)
     # a molecule of three modes has no terms of more
-    if treatment.coupling == 3 and states.configurations.shape[1] > 3:
-        lesser["coupling"] = (solver.hamiltonian(highest=2), treatment.quanta)
+    if 3 <= treatment.coupling < states.configurations.shape[1]:
+        fewer = solver.hamiltonian(highest=treatment.coupling - 1)
+        lesser["coupling"] = (fewer, treatment.quanta)
     return {
         name: levels_in(hamiltonian, states, quanta, end, degenerate)
         for name, (hamiltonian, quanta) in lesser.items()

@@ -161,11 +161,13 @@ def self_consistent_rotations(
         ground = [rotation[:, 0] for rotation in rotations]
         fields = [potential[(k,)].copy() for k in range(len(bases))]
         for modes, term in coupled.items():
+            n = len(term)
             for place, k in enumerate(modes):
                 field = np.moveaxis(term, (2 * place, 2 * place + 1), (0, 1))
                 for other in modes[:place] + modes[place + 1 :]:
-                    field = np.einsum("abcd...,c,d->ab...", field, ground[other], ground[other])
-                fields[k] += field
+                    lowest = ground[other][:n]
+                    field = np.einsum("abcd...,c,d->ab...", field, lowest, lowest)
+                fields[k][:n, :n] += field
         for k, field in enumerate(fields):
             values, rotations[k] = np.linalg.eigh(field)
             energies[k] = values[0]
@@ -295,9 +297,17 @@ def connections(
 def elements(
     operator: np.ndarray, rows: np.ndarray, columns: np.ndarray, modes: Modes
 ) -> np.ndarray:
-    """Return elements of an operator ``[n, n, n', n', …]`` between pairs of configurations."""
-    quanta = [x[:, k] for k in modes for x in (rows, columns)]
-    return np.asarray(operator[tuple(quanta)])
+    """Return elements of an operator ``[n, n, n', n', …]`` between pairs of configurations.
+
+    It is zero between functions of more quanta than it has.
+    """
+    quanta = np.stack([x[:, k] for k in modes for x in (rows, columns)])
+    known = (quanta < len(operator)).all(axis=0)
+    if known.all():
+        return np.asarray(operator[tuple(quanta)])
+    result = np.zeros(len(rows))
+    result[known] = operator[tuple(quanta[:, known])]
+    return result
 
 
 def matrix(
@@ -347,7 +357,7 @@ class Solver:
             inertia = _inverse_inertia(modes, self._bases)
             self._rotation = {"momenta": momenta, "inverse_inertia": inertia}
 
-    def hamiltonian(self, *, coarse: bool = False, highest: int = 3) -> Hamiltonian:
+    def hamiltonian(self, *, coarse: bool = False, highest: int = 4) -> Hamiltonian:
         """Return the Hamiltonian, if wanted with fewer nodes, or without terms of more modes."""
         potential = self._potential(self._bases, coarse=coarse, highest=highest)
         for pair, term in self._pairs.items():
@@ -371,7 +381,7 @@ class Solver:
         return np.asarray(states.vectors.T @ acted)
 
     def _potential(
-        self, bases: Sequence[ModalBasis], *, coarse: bool = False, highest: int = 3
+        self, bases: Sequence[ModalBasis], *, coarse: bool = False, highest: int = 4
     ) -> dict[Modes, np.ndarray]:
         """Return the terms of the Hamiltonian, without Coriolis coupling."""
         result: dict[Modes, np.ndarray] = {}

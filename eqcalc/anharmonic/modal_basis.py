@@ -9,7 +9,7 @@ eigenfunctions are the basis of the mode. Terms of the surface that couple modes
 integrated on nodes which are optimal for these functions, the eigenvalues of q within
 the lowest of them (Echave and Clary, Chem. Phys. Lett. 190, 225 (1992)).
 
-A function of all coordinates is expanded in terms of one, two and three modes,
+A function of all coordinates is expanded in terms of one, two, three and, if wanted, four modes,
 
     f(q) = f₀ + Σ_k f_k(q_k) + Σ_{k<l} f_kl(q_k, q_l) + Σ_{k<l<m} f_klm(q_k, q_l, q_m) + …
 
@@ -19,6 +19,7 @@ Culik and Bowman, J. Chem. Phys. 107, 10458 (1997)); it is known at the nodes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -37,7 +38,7 @@ class ModalBasis:
     position, derivative
         ⟨a|q|b⟩ and ⟨a|d/dq|b⟩, ``[n, n]``.
     nodes
-        Values of q for terms of one, two and three modes.
+        Values of q for terms of one, two, three and, if wanted, four modes.
     values
         Basis functions at these nodes times the square root of the quadrature weight, each
         ``[n_nodes, n]``: the matrix of a function f(q) is valuesᵀ f values.
@@ -50,9 +51,7 @@ class ModalBasis:
     values: tuple[np.ndarray, ...]
 
     @classmethod
-    def from_cut(
-        cls, wavenumber: float, potential: np.ndarray, sizes: tuple[int, int]
-    ) -> ModalBasis:
+    def from_cut(cls, wavenumber: float, potential: np.ndarray, sizes: Sequence[int]) -> ModalBasis:
         """Return the eigenfunctions of a mode.
 
         Parameters
@@ -62,7 +61,7 @@ class ModalBasis:
         potential
             V at :func:`oscillator_nodes`, cm⁻¹.
         sizes
-            Nodes of terms of two and of three modes; the first is the number of basis functions.
+            Nodes of terms of two, three, … modes; the first is the number of basis functions.
         """
         n = len(potential)
         q, d = oscillator_matrices(n)
@@ -142,7 +141,10 @@ class Expansion:
     coarse: dict[Modes, np.ndarray]
 
     def operator(self, modes: Modes, component: int, bases: Sequence[ModalBasis]) -> np.ndarray:
-        """Return the matrix of a term, ``[n, n, n', n', …]``: bra and ket of each mode."""
+        """Return the matrix of a term, ``[n, n, n', n', …]``: bra and ket of each mode.
+
+        Of a term of four modes, only between as many functions as it has nodes.
+        """
         return _integrated(self.terms[modes][..., component], modes, len(modes), bases)
 
     def coarse_operator(
@@ -153,9 +155,15 @@ class Expansion:
 
 
 def expanded(
-    surface: Surface, bases: Sequence[ModalBasis], triples: Iterable[Modes] = ()
+    surface: Surface,
+    bases: Sequence[ModalBasis],
+    triples: Iterable[Modes] = (),
+    quadruples: Iterable[Modes] = (),
 ) -> Expansion:
-    """Return the terms of one and two modes of a function, and those of the given triples."""
+    """Return the terms of one and two modes of a function, and others of three and four.
+
+    The triples of modes must include those within the quadruples.
+    """
     n = len(bases)
     reference = surface(np.zeros((1, n)))[0]
     lower: dict[tuple[int, Modes], np.ndarray] = {(0, ()): reference}
@@ -177,17 +185,18 @@ def expanded(
                     term = term - part.reshape(*shape, -1)
             lower[order, modes] = term
 
-    singles = [(k,) for k in range(n)]
-    pairs = list(combinations(range(n), 2))
-    for order in (1, 2, 3):
-        add(order, singles)
-    for order in (2, 3):
-        add(order, pairs)
-    chosen = sorted(triples)
-    add(3, chosen)
+    singles: list[Modes] = [(k,) for k in range(n)]
+    pairs: list[Modes] = list(combinations(range(n), 2))
+    chosen, largest = sorted(triples), sorted(quadruples)
+    orders = (1, 2, 3, 4) if largest else (1, 2, 3)
+    by_number: tuple[list[Modes], ...] = (singles, pairs, chosen, largest)
+    for number, wanted in enumerate(by_number):
+        for order in orders[number:]:
+            add(order, wanted)
+    terms = itertools.chain.from_iterable(by_number)
     return Expansion(
         reference=reference,
-        terms={modes: lower[len(modes), modes] for modes in (*singles, *pairs, *chosen)},
+        terms={modes: lower[len(modes), modes] for modes in terms},
         coarse={modes: lower[3, modes] for modes in pairs},
     )
 
@@ -207,6 +216,8 @@ def _integrated(
     """Return the matrix of a function on nodes in the product of the bases of its modes."""
     for k in modes:
         functions = bases[k].values[order - 1]
+        if order == 4:  # the matrix between all of them would not fit into memory
+            functions = functions[:, : len(functions)]
         # the leading axis is a node axis; its bra and ket go to the end
         values = np.einsum("x...,xa,xb->...ab", values, functions, functions, optimize=True)
     return values

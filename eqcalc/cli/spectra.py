@@ -340,8 +340,11 @@ def _add_anharmonic(add: Callable[..., Any]) -> None:
     command.add_argument(
         "--output", type=output_file, help="output file for transitions and assignments (.json)"
     )
-    text = "modes in a term of the surface: 2, 3 (default: 3 for molecules of few modes)"
-    command.add_argument("--coupling", type=int, choices=(2, 3), help=text)
+    text = (
+        "modes in a term of the surface: 2, 3, 4 (default: 3 for molecules of few modes, and 4 for "
+    )
+    text += "linear ones of three atoms)"
+    command.add_argument("--coupling", type=int, choices=(2, 3, 4), help=text)
     text = "largest sum of quanta in the basis (default: what a few thousand functions allow)"
     command.add_argument("--quanta", type=int, help=text)
     text = "highest wavenumber [cm⁻¹] (default 4000, or that of the stiffest mode)"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ QUALITIES: dict[str, dict[str, int] | None] = {
     "harmonic": None,
     "quick": {"points": 12_500, "configurations": 1000},
     "standard": {},
-    "best": {"coupling": 3},
+    "best": {"points": sys.maxsize},
 }
 #: The quality that labels the molecule and fine-tunes a model.
 LEARNT = "standard"

@@ -171,6 +171,31 @@ def test_a_small_basis_has_two_quanta_at_least(n_modes, quanta):
     assert (found.coupling, found.quanta) == (2, quanta)
 
 
+def test_a_linear_molecule_of_three_atoms_has_all_terms_with_those_of_four_modes():
+    molecule, counted = CarbonDioxide(), []
+
+    def evaluate(positions, quantities):
+        counted.append(len(positions))
+        return molecule(positions, quantities)
+
+    evaluate.quantities, evaluate.provenance = molecule.quantities, molecule.provenance
+    evaluate.numbers = molecule.numbers
+    treatment = Treatment(4, 8, (13, 11, 9))
+    found = anharmonic_spectrum(molecule.modes(), evaluate, treatment)
+    assert treatment.points(4) == sum(counted) - 3  # and the minimum
+    assert "coupling" not in found.errors
+    assert found.errors["nodes"].max() < 0.5
+    fewer = anharmonic_spectrum(molecule.modes(), evaluate, replace(treatment, coupling=3))
+    change = np.abs(found.wavenumber[:3] - fewer.wavenumber[:3])
+    assert (change < fewer.errors["coupling"][:3]).all()
+
+
+def test_all_terms_of_molecules_of_four_modes_are_taken():
+    assert [Treatment.for_modes(n).coupling for n in (1, 3, 4, 6, 40)] == [3, 3, 4, 3, 2]
+    assert Treatment.for_modes(4, points=100).coupling == 2
+    assert Treatment.for_modes(40, points=10**12).coupling == 3
+
+
 def test_bending_levels_of_a_linear_molecule_are_degenerate():
     treatment = Treatment(coupling=3, quanta=7, nodes=(11, 8, 8))
     spectrum = anharmonic_spectrum(CarbonDioxide().modes(), CarbonDioxide(), treatment)

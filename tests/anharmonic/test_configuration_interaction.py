@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """VSCF and VCI of model Hamiltonians with known levels."""
 
+from itertools import combinations
+
 import numpy as np
 
 from eqcalc.anharmonic.configuration_interaction import (
@@ -21,14 +23,14 @@ def morse(q):
     return DEPTH * (1.0 - np.exp(-np.sqrt(OMEGA / (2.0 * DEPTH)) * q)) ** 2
 
 
-def hamiltonian(surface, wavenumber, nodes=15):
+def hamiltonian(surface, wavenumber, nodes=15, larger=((), ())):
     """Return the Hamiltonian of a surface without rotation, in self-consistent functions."""
     n = len(wavenumber)
     x = oscillator_nodes(nodes)
     cuts = [surface(np.outer(x, np.eye(n)[k]))[:, 0] for k in range(n)]
-    sizes = (nodes - 3, nodes - 3)
+    sizes = (nodes - 3, nodes - 3, 6)
     bases = [ModalBasis.from_cut(w, v, sizes) for w, v in zip(wavenumber, cuts, strict=True)]
-    expansion = expanded(surface, bases)
+    expansion = expanded(surface, bases, *larger)
 
     def terms(functions):
         return {
@@ -92,6 +94,27 @@ def test_fermi_resonance():
     exact = np.linalg.eigvalsh(full)
     np.testing.assert_allclose(states.energies[:4], exact[:4], atol=1e-3)
     np.testing.assert_allclose(exact[2:4] - exact[0], [2930.88, 2976.54], atol=0.01)
+
+
+def test_terms_of_four_modes():
+    """Beside the diagonalisation in the product of six functions of each mode."""
+    omega, g = np.array([500.0, 900.0, 600.0, 800.0]), 60.0
+
+    def surface(q):
+        return (0.5 * (omega * q**2).sum(1) + g * q.prod(1))[:, None]
+
+    step = np.sqrt(0.5 * np.arange(1, 6))
+    q = np.diag(step, 1) + np.diag(step, -1)
+    exact = g * np.kron(np.kron(q, q), np.kron(q, q))
+    quanta = np.stack(np.meshgrid(*[np.arange(6)] * 4, indexing="ij"), -1).reshape(-1, 4)
+    exact += np.diag((quanta + 0.5) @ omega)
+    expected = np.linalg.eigvalsh(exact)[:11]
+    triples = list(combinations(range(4), 3))
+    for quadruples, error in (([(0, 1, 2, 3)], 0.002), ([], 10.0)):
+        whole = hamiltonian(surface, omega, 12, (triples, quadruples))
+        found = vibrational_states(whole, 8, 1500.0).energies[:11]
+        largest = np.abs(found - expected).max()
+        assert largest < error if quadruples else largest > error  # 1400 is split by g/2
 
 
 def test_configurations_outside_of_the_basis_are_nearly_as_good_as_inside():

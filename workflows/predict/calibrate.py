@@ -133,7 +133,8 @@ def predicted(molecule: Molecule, level: Level, quality: str, folder: Path) -> d
     coupling = int(spectrum.provenance.get("mode_coupling", 1))
     both = dict.fromkeys((2, 3), np.full(len(place), np.nan))
     if len(place) <= _BOTH and not conformer.motions and found.treatment == VCI:
-        both[coupling], other = spectrum.fundamentals(), 5 - coupling
+        larger = coupling > 2  # three, or all four of a molecule of four modes
+        both[3 if larger else 2], other = spectrum.fundamentals(), 2 if larger else 3
         choices = {**(QUALITIES[quality] or {}), "coupling": other}
         treatment = Treatment.for_modes(len(place), **choices)
         evaluator = level.evaluator(conformer.atoms)
