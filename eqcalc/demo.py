@@ -54,7 +54,7 @@ from eqcalc.spectra import Spectrum, plot_infrared_raman, save_figure, write_spe
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.figures import dynamics_name
 from eqcalc.structures import Structures
-from eqcalc.trajectory import Trajectory
+from eqcalc.trajectory import Trajectory, steps_written
 from eqcalc.validation import InvalidFileError, count
 from eqcalc.workers import worker_processes
 
@@ -332,7 +332,7 @@ def _calculate_all(
                 request.obey()
                 _raise_first_error(futures)
                 for run, bar in zip(plan.runs, bars, strict=True):
-                    _follow(bar, folder / f"{run.name}.h5", run.steps)
+                    advance(bar, steps_written(folder / f"{run.name}.h5"))
 
 
 def _raise_first_error(futures: dict[str, Future[None]]) -> None:
@@ -358,16 +358,6 @@ def _bars(plan: DemoPlan, progress: bool) -> Iterator[list[Any]]:
     finally:
         for bar in bars:
             bar.close()
-
-
-def _follow(bar: Any, path: Path, steps: int) -> None:
-    if not path.exists():
-        return  # still equilibrating
-    trajectory = Trajectory.open(path)
-    series = trajectory.observable("potential_energy")
-    frames = series.values.shape[1]
-    done = min(max(round((frames - 1) * series.interval / trajectory.timestep), 0), steps)
-    advance(bar, done)
 
 
 def _prepare_worker() -> None:

@@ -83,9 +83,16 @@ def total_charge(atoms: Atoms) -> float:
     stated = _named(atoms.info, CHARGE_KEYS)
     results: Mapping[str, Any] = getattr(atoms.calc, "results", None) or {}
     if not stated and not initial and np.shape(results.get("charges", 0.0)) == (len(atoms),):
-        total = float(np.sum(results["charges"]))
-        return float(round(total)) if abs(total - round(total)) < _ROUNDED * len(atoms) else 0.0
+        total = _summed(results["charges"])
+        return total if total.is_integer() else 0.0
     return agreed_charge(stated, initial)
+
+
+def _summed(charges: ArrayLike) -> float:
+    """Return the sum of partial charges [e], a whole number if it is one but for rounding."""
+    total = float(np.sum(charges))
+    close = abs(total - round(total)) < _ROUNDED * max(np.size(charges), 1)
+    return float(round(total)) if close else total
 
 
 def agreed_charge(stated: Mapping[str, Any], of_atoms: Mapping[str, ArrayLike]) -> float:
@@ -112,9 +119,7 @@ def agreed_charge(stated: Mapping[str, Any], of_atoms: Mapping[str, ArrayLike]) 
             raise InvalidInputError(key=key, value=given, expected="a number, such as charge=1")
         found[key] = charge
     for key, charges in of_atoms.items():
-        summed = float(finite(key, charges).sum())
-        close = abs(summed - round(summed)) < _ROUNDED * max(np.size(charges), 1)
-        found[f"sum of the {key.replace('_', ' ')}"] = float(round(summed)) if close else summed
+        found[f"sum of the {key.replace('_', ' ')}"] = _summed(finite(key, charges))
     if not found:
         return 0.0
     (first, charge), *others = found.items()

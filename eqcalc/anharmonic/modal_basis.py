@@ -19,10 +19,9 @@ Culik and Bowman, J. Chem. Phys. 107, 10458 (1997)); it is known at the nodes.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 
@@ -193,7 +192,7 @@ def expanded(
     for number, wanted in enumerate(by_number):
         for order in orders[number:]:
             add(order, wanted)
-    terms = itertools.chain.from_iterable(by_number)
+    terms = chain.from_iterable(by_number)
     return Expansion(
         reference=reference,
         terms={modes: lower[len(modes), modes] for modes in terms},

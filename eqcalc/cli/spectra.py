@@ -340,10 +340,8 @@ def _add_anharmonic(add: Callable[..., Any]) -> None:
     command.add_argument(
         "--output", type=output_file, help="output file for transitions and assignments (.json)"
     )
-    text = (
-        "modes in a term of the surface: 2, 3, 4 (default: 3 for molecules of few modes, and 4 for "
-    )
-    text += "linear ones of three atoms)"
+    text = "modes in a term of the surface: 2, 3, 4 (default: 3 for molecules of few modes, "
+    text += "and 4 for linear ones of three atoms)"
     command.add_argument("--coupling", type=int, choices=(2, 3, 4), help=text)
     text = "largest sum of quanta in the basis (default: what a few thousand functions allow)"
     command.add_argument("--quanta", type=int, help=text)

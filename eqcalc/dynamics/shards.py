@@ -27,7 +27,7 @@ from eqcalc.dynamics.setup import FIRST_REPLICA
 from eqcalc.dynamics.state import VARIABLES, State
 from eqcalc.files import exclusive, make_folder, write_record
 from eqcalc.progress import advance, progress_bar
-from eqcalc.trajectory import Trajectory, TrajectoryWriter
+from eqcalc.trajectory import Trajectory, TrajectoryWriter, steps_written
 from eqcalc.validation import InvalidFileError
 from eqcalc.workers import Processes, map_unordered, parallelism
 
@@ -171,15 +171,14 @@ def _run_part(
 @contextmanager
 def _followed(parts: Mapping[Path, range], steps: int, progress: bool) -> Iterator[None]:
     """Show how many steps of all replicas are done, as the trajectories grow."""
+    if not progress:  # no trajectory need be opened
+        yield
+        return
     done = threading.Event()
     replicas = sum(map(len, parts.values()))
 
     def written() -> int:
-        return sum(
-            len(numbers) * Trajectory.open(path).steps_written
-            for path, numbers in parts.items()
-            if path.exists()
-        )
+        return sum(len(numbers) * steps_written(path) for path, numbers in parts.items())
 
     def follow(bar: Any) -> None:
         while not done.wait(_EVERY):
@@ -190,7 +189,6 @@ def _followed(parts: Mapping[Path, range], steps: int, progress: bool) -> Iterat
         initial=written(),
         desc=f"{replicas} replicas in {len(parts)} parts",
         unit="steps",
-        shown=progress,
     ) as bar:
         thread = threading.Thread(target=follow, args=(bar,), daemon=True)
         thread.start()

@@ -382,7 +382,7 @@ class LearningCost:
     call: float
     fits: tuple[float, ...]
     evaluations: tuple[int, ...]
-    at_once: int = 1
+    at_once: int
 
     @property
     def parts(self) -> dict[str, float]:
@@ -443,11 +443,8 @@ def learning_cost(
     sizes = list(itertools.accumulate(options.rounds()))
     fits = seconds_of_fits(load_model(start.file), atoms, quantities, sizes)
     evaluations = tuple(calls(n, atoms) + _ERRORS for n in options.rounds())
-    at_once = parallelism(options.processes)
-    return LearningCost(
-        *(options, reference.name, quantities, start, temperature, label, call, fits, evaluations),
-        at_once=at_once,
-    )
+    measured = (label, call, fits, evaluations, parallelism(options.processes))
+    return LearningCost(options, reference.name, quantities, start, temperature, *measured)
 
 
 def seconds_of(work: Callable[[], Any]) -> float:

@@ -322,12 +322,12 @@ class Series(ComparedByValue):
         The unit is that of the quantity, not of its derivative. `components` maps frames ``[n,
         ...]`` linearly to ``[n, n_components]``; by default they are flattened.
         """
-        factor = self.factor(unit)
+        factor, largest = self.factor(unit), self.largest
 
         def signal(index: int, values: Any) -> Signal:
             def read(start: int, stop: int) -> np.ndarray:
                 key = f"{self.quantity}, {self.name(index)}"
-                frames = finite_frames(values[start:stop], key, start, self.largest)
+                frames = finite_frames(values[start:stop], key, start, largest)
                 flat = frames.reshape(len(frames), -1) if components is None else components(frames)
                 return flat * factor
 

@@ -121,10 +121,9 @@ class SpectrumAccumulator(Generic[Result]):
         ):
             expected = f"an array {' or '.join(forms)}"
             raise InvalidInputError(key="values", value=shapes or values, expected=expected)
+        quantity, largest = self._series.quantity, self._series.largest
         return [
-            finite_frames(
-                *(v, f"{self._series.quantity}, replica {r}", self._frames, self._series.largest)
-            )
+            finite_frames(v, f"{quantity}, replica {r}", self._frames, largest)
             for r, v in enumerate(values)
         ]
 

@@ -28,7 +28,7 @@ reduces dipole and polarizability to 0.8 (measured on ethanol) and bead position
 """
 
 from eqcalc.trajectory.layout import Header, Layout, TimeSeries
-from eqcalc.trajectory.reader import Trajectory
+from eqcalc.trajectory.reader import Trajectory, steps_written
 from eqcalc.trajectory.writer import TrajectoryWriter
 
 __all__ = [
@@ -37,4 +37,5 @@ __all__ = [
     "TimeSeries",
     "Trajectory",
     "TrajectoryWriter",
+    "steps_written",
 ]

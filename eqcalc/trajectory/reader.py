@@ -260,6 +260,11 @@ class Trajectory:
         return facts_table(f"Trajectory {self.path.name}", rows)
 
 
+def steps_written(path: Path) -> int:
+    """Return the number of steps in a trajectory; zero while there is none yet."""
+    return Trajectory.open(path).steps_written if path.exists() else 0
+
+
 def _layout(file: h5py.File, name: str, header: Header) -> Layout:
     """Return the layout of an observable, after checking it against the header."""
     dataset = file["observables"][name]

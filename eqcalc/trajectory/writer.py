@@ -87,10 +87,7 @@ class TrajectoryWriter:
         with laid_out(path, header, layouts) as longer:
             writer = cls(longer)
             for name, count in frames.items():
-                for replica in range(header.n_replicas):
-                    one = slice(replica, replica + 1)
-                    values = shorter.observable(name, one, slice(count)).values
-                    writer._write_values(name, replica, 0, values[0])
+                writer._copy(shorter, name, count)
                 writer._count(name, count)
             writer.write_wall_time(shorter.wall_time or 0.0)
             writer.close()
@@ -102,17 +99,20 @@ class TrajectoryWriter:
         absent_file(path)
         with laid_out(path, header, dict(parts[0]._layouts)) as temporary:
             writer = cls(temporary)
-            replica = 0
-            for part in parts:
-                for index in range(part.n_replicas):
-                    for name in writer.layouts:
-                        values = part.observable(name, slice(index, index + 1)).values
-                        writer._write_values(name, replica, 0, values[0])
-                    replica += 1
             for name, layout in writer.layouts.items():
-                writer._count(name, header.frames(layout))
+                count, first = header.frames(layout), 0
+                for part in parts:
+                    writer._copy(part, name, count, first)
+                    first += part.n_replicas
+                writer._count(name, count)
             writer.write_wall_time(sum(part.wall_time or 0.0 for part in parts))
             writer.close()
+
+    def _copy(self, source: Trajectory, name: str, count: int, first: int = 0) -> None:
+        """Write the first frames of all replicas of another file, to those from `first` on."""
+        for replica in range(source.n_replicas):
+            values = source.observable(name, slice(replica, replica + 1), slice(count)).values
+            self._write_values(name, first + replica, 0, values[0])
 
     def write(self, name: str, frames: np.ndarray) -> None:
         """Append frames of an observable.

@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +32,7 @@ from eqcalc.datasets import Dataset
 from eqcalc.trajectory import Trajectory
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "ipi"))
-from two_hosts import ADDRESSES, MOLECULE, two_hosts
+from two_hosts import ADDRESSES, MOLECULE, two_hosts, wait_until
 
 PORT = 8786
 SCHEDULER = f"tcp://{ADDRESSES[0]}:{PORT}"
@@ -124,15 +123,6 @@ def progress_of(name: str, folder: Path) -> int:
 def is_under_way(name: str, folder: Path) -> bool:
     """Return whether both workers are busy with tasks that count."""
     return progress_of(name, folder) > (10 if name == "labels.h5" else 300)
-
-
-def wait_until(happened: Callable[[], bool], command: subprocess.Popen[bytes]) -> None:
-    """Wait for something while the command runs."""
-    end = time.monotonic() + PATIENCE
-    while not happened():
-        if command.poll() is not None or time.monotonic() > end:
-            raise RuntimeError("the command ended before, or never came so far")
-        time.sleep(0.2)
 
 
 def largest_difference(name: str, one: Path, other: Path) -> dict[str, float]:

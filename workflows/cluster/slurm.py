@@ -35,7 +35,6 @@ def main() -> int:
         walltime=options.time,
         queue=options.partition,
         job_script_prologue=options.prologue,
-        worker_extra_args=["--lifetime-stagger", "1m"],
         scheduler_options={"dashboard_address": None},
     ) as cluster:
         cluster.adapt(minimum_jobs=options.jobs, maximum_jobs=options.jobs)

@@ -168,12 +168,12 @@ def is_connected(client: subprocess.Popen[bytes]) -> bool:
     return any(row[2].endswith(f":{PORT:04X}") and row[3] == "01" for row in rows[1:])
 
 
-def wait_until(holds: Callable[[], bool], server: subprocess.Popen[bytes]) -> None:
-    """Wait until something holds while i-PI runs."""
+def wait_until(holds: Callable[[], bool], run: subprocess.Popen[bytes]) -> None:
+    """Wait until something holds while a command runs."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError("i-PI has ended too early: more --steps, or fewer --kills")
+        if run.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("the run has ended too early: make it longer, or kill less")
         time.sleep(0.05)
 
 

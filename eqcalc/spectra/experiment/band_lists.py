@@ -242,9 +242,8 @@ def _refuse_running_text(rows: list[tuple[int, list[str]]]) -> None:
     found = [[float(word) for word in numbers.findall(" ".join(part))] for _, part in rows]
     values = np.array([value for row in found for value in row])
     steps = np.diff(values)
-    if len(values) < 3 or len(found[0]) < 2 or values.min() < 100.0:
-        pass
-    elif (steps > 0.0).all() or (steps < 0.0).all():
+    positions = len(values) >= 3 and len(found[0]) >= 2 and values.min() >= 100.0
+    if positions and ((steps > 0.0).all() or (steps < 0.0).all()):
         raise InvalidFileError(
             "several bands in a line",
             key=f"line {rows[0][0]}",
